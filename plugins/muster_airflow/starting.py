@@ -101,6 +101,7 @@ def is_paused(dag_id: str) -> bool:
     """
     from airflow.sdk.execution_time.comms import GetDag
 
+    # Nothing else is looked at: of a Dag that is stale or has import errors Airflow refuses to start a run, with why.
     return bool(_answer(dag_id, GetDag(dag_id=dag_id)).is_paused)
 
 

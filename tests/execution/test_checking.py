@@ -21,6 +21,17 @@ from support.sources import source_of
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 SKILLS = source_of(__file__, "checking")
 pytestmark = pytest.mark.skills(books=SKILLS)
+MEETING = '''
+import threading
+from muster.skills import skill
+
+everyone = threading.Barrier(3)
+
+@skill("books.meet")
+def meet() -> None:
+    """Comes back once three are asked at the same time."""
+    everyone.wait(60)
+'''
 BOOKS = """automation: books
 incidents: [{slack: "#books"}]
 checks: [CHECKS]
@@ -134,6 +145,18 @@ def test_one_that_cannot_be_asked_now_keeps_no_other_from_being_asked_and_told(s
     told = [entry.key for entry in services.notices.outbox.entries()]
     assert any("books/same" in key for key in told), told
     assert any("others/next" in key for key in told), told
+
+
+def test_checks_are_asked_at_the_same_time_so_that_several_that_hang_take_no_longer_than_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.skills("books", MEETING)
+    monkeypatch.setattr(checking, "LONGEST_WAIT", 5.0)
+    one = books(site, *(f"{{name: {name}, skill: books.meet}}" for name in ("first", "second")))
+    source = BOOKS.replace("automation: books", "automation: others").replace("CHECKS", "{name: it, skill: books.meet}")
+    services = site.services
+    scope = Scope(database=services.database, airflow=Nothing(), now=NOW, send=lambda notice: None)
+    assert ask_checks(scope, [one, site.definition(source)], artifacts=services.artifacts, site=services.site) == []
 
 
 def test_of_one_that_gives_no_answer_for_a_day_from_when_it_was_asked_people_are_told_once(site: Site) -> None:

@@ -45,7 +45,8 @@ async def broken_checks(
     broken: list[Violation] = []
     for check in definition.checks if checks is None else checks:
         if check.skill is None:
-            broken += violations(database, [check])
+            # In a thread: while it took its time on the event loop, a skill beside it would seem to take too long.
+            broken += await asyncio.to_thread(violations, database, [check])
         else:
             broken += await _ask(check, check.skill, site, _context(definition, check, database, artifacts, now))
     # The words are those of a skill, or of rows: they go to people's terminals and into the logs of tasks.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +13,7 @@ from muster.errors import DatabaseLost, TransientError
 from muster.events.failures import database_failures
 from muster.events.lifecycle import CONTINUATIONS
 from muster.execution.checking import broken_checks, is_due
-from muster.language.definition import Definition
+from muster.language.definition import Definition, ResolvedCheck
 from muster.operations.reconciling.findings import LIMIT, Discrepancy, Scope
 from muster.operations.reconciling.telling import tell_people
 from muster.recovery.consistency import Violation
@@ -43,31 +45,29 @@ def ask_checks(
     Raises:
         TransientError: a skill or the database gives no answer now; ask again later. If it was a skill, all other
             checks were asked and people told, also of those that have given no answer for a day; if it was the
-            database, the rest was not asked.
+            database, nobody was told of the rest.
     """
     discrepancies: list[Discrepancy] = []
     unanswered: list[str] = []
     later: TransientError | None = None
-    for definition in definitions:
+    due = [(each, [check for check in each.checks if is_due(check, since, scope.now)]) for each in definitions]
+    answers = iter(scope.database.run(_answers(scope, due, artifacts, site)))
+    for definition, checks in due:
         broken: list[Discrepancy] = []
-        for check in definition.checks:
-            if not is_due(check, since, scope.now):
-                continue
-            asked = broken_checks(
-                definition, scope.database, artifacts=artifacts, site=site, now=scope.now, checks=[check]
-            )
-            try:
-                broken += [_disagreement(definition, violation) for violation in scope.database.run(asked)]
-            except DatabaseLost:
-                raise
-            except TransientError as error:
-                # Go on with the other checks: one bank that is away for a day must not keep them from being asked. The
-                # error is raised at the end.
-                later = later or error
+        for check in checks:
+            answer = next(answers)
+            if isinstance(answer, TransientError) and not isinstance(answer, DatabaseLost):
+                # Go on with the other checks: one bank that is away for a day must not keep people from being told of
+                # them. The error is raised at the end.
+                later = later or answer
                 unanswered.append(name := f"{definition.name}/{check.name}")
                 asked_at = _first_asked(scope, name)
                 if scope.now - asked_at >= SILENT:
-                    broken.append(_silent(name, asked_at, error))
+                    broken.append(_silent(name, asked_at, answer))
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                broken += [_disagreement(definition, violation) for violation in answer]
         if scope.mend:
             tell_people(scope, broken, definition)
         discrepancies += broken
@@ -75,6 +75,24 @@ def ask_checks(
     if later is not None:
         raise later
     return discrepancies
+
+
+async def _answers(
+    scope: Scope, due: Iterable[tuple[Definition, list[ResolvedCheck]]], artifacts: Path, site: Path | None
+) -> list[list[Violation] | BaseException]:
+    """What each check answers, or why it does not, in their order."""
+    # Queries one after the other: they share few connections, and the server stops those that take too long.
+    line = asyncio.Lock()
+
+    async def ask(definition: Definition, check: ResolvedCheck) -> list[Violation]:
+        async with nullcontext() if check.sql is None else line:
+            return await broken_checks(
+                definition, scope.database, artifacts=artifacts, site=site, now=scope.now, checks=[check]
+            )
+
+    # Skills at the same time, each in a thread of its own: several that hang take no longer than one.
+    asked = (ask(definition, check) for definition, checks in due for check in checks)
+    return await asyncio.gather(*asked, return_exceptions=True)
 
 
 def has_recovered(scope: Scope, since: datetime) -> bool:
