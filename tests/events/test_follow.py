@@ -6,7 +6,6 @@ import time
 
 import psycopg
 
-from muster.database import Database
 from muster.events import statements
 from muster.events.batch import EMPTY, plan, prepare
 from muster.events.driver import plain
@@ -103,10 +102,3 @@ def test_a_follower_of_many_writers_misses_nothing_and_keeps_each_streams_order(
     for event in seen:
         assert event.version == versions.get(event.stream, 0) + 1
         versions[event.stream] = event.version
-
-
-async def test_coroutines_follow_and_resolve(log: EventLog, database: Database) -> None:
-    await log.aappend("s", [NewEvent(type="noted", data={"output": "x" * 70_000})])
-    page = await log.afollow()
-    assert (await log.aresolve(page.events))[0].data == {"output": "x" * 70_000}
-    await database.aclose()

@@ -24,7 +24,7 @@ from muster.language.schema import automation_schema
 from muster.notifications import Outbox
 from muster.recovery.ledger import Ledger
 from muster_airflow.channels import channels
-from muster_airflow.compiler.deadlines import deadline_alerts
+from muster_airflow.compiler.dag import deadline_alerts
 from muster_airflow.notifications import airflow_sender
 from muster_airflow.notifiers import MusterNotifier
 from support.runs import Site

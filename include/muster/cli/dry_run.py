@@ -27,8 +27,8 @@ from muster.execution.variables import variables_for
 from muster.language import load_folder
 from muster.language.definition import Definition
 from muster.language.inputs import suggestion, undeclared
-from muster.language.kinds.team import ResolvedTeam
 from muster.language.problems import did_you_mean
+from muster.language.resolved_step import ResolvedStep
 from muster.local.project import find_project
 from muster.runs.opening import fitting_inputs
 
@@ -76,7 +76,7 @@ def show_dry_run(name: str, entries: Sequence[str], *, agents: int | None, as_js
         steps, whole, by_agent = {}, None, {}
     teams, untold = [], dict[str, str]()
     for step in definition.steps:
-        if not isinstance(step, ResolvedTeam):
+        if not step.pulls:
             continue
         if step.references:
             untold[step.id] = f"what it does is known once {_listed(step.references)} has ended"
@@ -109,7 +109,7 @@ def _definition(name: str) -> Definition:
 
 def _team(
     definition: Definition,
-    step: ResolvedTeam,
+    step: ResolvedStep,
     inputs: Mapping[str, object],
     size: int | None,
     experience: Mapping[str, Experience],
@@ -129,7 +129,7 @@ def _team(
         plan = Plan.of(items_of(step, variables))
     except PermanentError as error:
         raise PermanentError(f"{step.id}: {error.message}", remedy=error.remedy) from error
-    able = {agent: frozenset(definition.agents[agent].skills) for agent in step.members}
+    able = {agent: frozenset(definition.agents[agent].skills) for agent in step.agents}
     members = form(plan, able, size or step.places(variables))
     touches = [TaskTouches(task.id, task.waits_for, tuple(task.touches)) for task in plan.tasks]
     return Team(step.id, plan, members, forecast(plan, members, experience), predict_conflicts(touches))

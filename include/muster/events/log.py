@@ -241,17 +241,9 @@ class EventLog:
         """
         return run(self._database, _follow(after, limit))
 
-    async def afollow(self, after: Place = START, *, limit: int = READ_PAGE) -> Page:
-        """`follow` for coroutines."""
-        return await arun(self._database, _follow(after, limit))
-
     def resolve(self, events: Sequence[Event]) -> list[Event]:
         """Events of `follow` with their large values."""
         return run(self._database, _resolve(events))
-
-    async def aresolve(self, events: Sequence[Event]) -> list[Event]:
-        """`resolve` for coroutines."""
-        return await arun(self._database, _resolve(events))
 
     def verify(self, stream: str) -> Fault | None:
         """The first event of the stream that is not as it was written, None when all are."""

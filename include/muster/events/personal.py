@@ -21,6 +21,11 @@ from muster.events.driver import Query, Work
 from muster.events.sealing import AND, Keys, decrypt, encrypt
 from muster.files import sync_folder
 
+RUNS_ABOUT = """
+SELECT stream FROM events WHERE type = 'run.opened' AND string_to_array(data->>'subject', '+') && %(ids)s::text[]
+"""
+"""Selects the runs that are about any of the subjects `ids`."""
+
 
 def load_master(state: Path | None) -> bytes:
     """The master key: 32 bytes in Base64 from `MUSTER_MASTER_KEY`, else from a file that is made at first use.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from muster.errors import PermanentError
 from muster.events.model import Event, EventType
@@ -32,6 +33,8 @@ from muster.execution.view import RunView, load
 from muster.execution.work_item import WorkItem, failed_as_a_whole, given_up
 from muster.language.resolved_step import ResolvedStep
 
+T = TypeVar("T")
+
 
 async def perform(services: Services, ref: WorkRef) -> Outcome:
     """Perform the work of one task instance; return how it ended, which is in the log by then.
@@ -42,14 +45,7 @@ async def perform(services: Services, ref: WorkRef) -> Outcome:
         TransientError: the work has no ending yet; Airflow's next try of the task performs it.
         TamperedLog: the run's log was altered; nothing is written into it.
     """
-    try:
-        return await about_whom(services.log.aseals, ref.run, partial(_perform, services, ref))
-    except StepNotInScope as error:
-        return not_in_scope(error.message)
-    except TamperedLog:
-        raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
-    except PermanentError as error:
-        return await _failed_before_it_began(services, ref, error)
+    return await _or_outcome(services, ref, _perform)
 
 
 async def begin(services: Services, ref: WorkRef) -> WorkItem | Outcome:
@@ -62,20 +58,27 @@ async def begin(services: Services, ref: WorkRef) -> WorkItem | Outcome:
         TransientError: the work has not begun; Airflow's next try begins it.
         TamperedLog: the run's log was altered; nothing is written into it.
     """
-    try:
-        return await about_whom(services.log.aseals, ref.run, partial(_begin, services, ref))
-    except StepNotInScope as error:
-        return not_in_scope(error.message)
-    except TamperedLog:
-        raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
-    except PermanentError as error:
-        return await _failed_before_it_began(services, ref, error)
+    return await _or_outcome(services, ref, _begin)
 
 
 async def load_begun(services: Services, ref: WorkRef) -> WorkItem | Outcome:
     """Load a work item that another process has begun; its `Outcome` when it has ended. Writes nothing."""
     work_item, ended = await _find(services, ref)
     return work_item if ended is None else outcome_of(ended)
+
+
+async def _or_outcome(
+    services: Services, ref: WorkRef, work: Callable[[Services, WorkRef], Awaitable[T]]
+) -> T | Outcome:
+    """What `work` returns, or the outcome of work that its execution leaves as it was or that cannot begin."""
+    try:
+        return await about_whom(services.log.aseals, ref.run, partial(work, services, ref))
+    except StepNotInScope as error:
+        return not_in_scope(error.message)
+    except TamperedLog:
+        raise  # It is no failure of the work, and nothing is written into a run that is not as it was written.
+    except PermanentError as error:
+        return await _failed_before_it_began(services, ref, error)
 
 
 async def _failed_before_it_began(services: Services, ref: WorkRef, error: PermanentError) -> Outcome:

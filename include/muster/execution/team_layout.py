@@ -8,7 +8,6 @@ from typing import TypedDict
 from muster.coordination.formation import form
 from muster.coordination.plans import Plan
 from muster.language.definition import Definition
-from muster.language.kinds.team import ResolvedTeam
 from muster.language.resolved_step import ResolvedStep
 
 
@@ -31,10 +30,10 @@ def team_of(
     Raises:
         PermanentError: the agents cannot carry the plan out, or `size` gives no number.
     """
-    if not isinstance(step, ResolvedTeam):
+    if not step.pulls:
         return NO_TEAM
     if not items:
         return LaidOut(members=[], names=[])
-    able = {name: frozenset(definition.agents[name].skills) for name in step.members}
+    able = {name: frozenset(definition.agents[name].skills) for name in step.agents}
     members = form(Plan.of(items), able, step.places(variables))
     return LaidOut(members=[member.agent for member in members], names=step.names_of(items))

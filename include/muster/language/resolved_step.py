@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from muster.errors import PermanentError
@@ -86,6 +86,14 @@ class ResolvedStep(Resolved, ABC):
     def pack_size(self) -> int:
         """How many items one of its task instances works on."""
         return self.pack if isinstance(self.pack, int) else 1
+
+    def places(self, variables: Mapping[str, object]) -> int:
+        """How many of its work items are done side by side at most, where its task instances pull them.
+
+        Raises:
+            PermanentError: what was written gives no number that it can be.
+        """
+        return 1
 
     def of_slot(self, positions: Sequence[int], slot: int) -> Sequence[int]:
         """The positions that the task instance with map index `slot` may work on; `positions` are all with work."""

@@ -15,7 +15,7 @@ from muster.events import keys
 from muster.events.failures import database_failures
 from muster.events.log import EventLog
 from muster.events.payloads.runs import SubjectForgotten
-from muster.events.personal import Vault, as_known
+from muster.events.personal import RUNS_ABOUT, Vault, as_known
 from muster.events.queries import Queries
 from muster.execution.workspaces import earlier_workspace_of, workspace_of
 from muster.language.channels import COMMON
@@ -27,15 +27,12 @@ _FIND = """
 SELECT id, forgotten_at FROM subjects
 WHERE id = %(id)s OR split_part(id, '.', 1) = ANY(%(ids)s) ORDER BY id
 """
-_RUNS = """
-SELECT stream FROM events WHERE type = 'run.opened' AND string_to_array(data->>'subject', '+') && %(ids)s::text[]
-"""
 # A notice that was not sent yet is never sent. A sender that has claimed one this moment has its text already and still
 # sends it; it then settles a row without text.
 _UNSENT = f"""
 UPDATE outbox SET status = 'kept', delivered_by = 'nobody', reference = 'outbox/' || id, claimed_until = NULL,
     note = 'not sent, because whom it is about was forgotten', settled_at = clock_timestamp()
-WHERE run IN ({_RUNS}) AND status IN ('pending', 'failed') AND NOT key LIKE '%%/{keys.WITHOUT}'
+WHERE run IN ({RUNS_ABOUT}) AND status IN ('pending', 'failed') AND NOT key LIKE '%%/{keys.WITHOUT}'
 """
 # A notice without personal words takes the place of each question that was withdrawn. The log says that people were
 # asked, so nobody looks again: without this notice their silence would count as a rejection.
@@ -48,7 +45,7 @@ SELECT DISTINCT
     ' before.%%s`muster show %%s` tells who is asked and until when.', step, outbox.run, chr(10), outbox.run),
     'pending', 0, clock_timestamp()
 FROM outbox JOIN steps ON {OF_A_WAITING_STEP}
-WHERE outbox.run IN ({_RUNS}) AND delivered_by = 'nobody' AND key ~ '{keys.OF_A_QUESTION}'
+WHERE outbox.run IN ({RUNS_ABOUT}) AND delivered_by = 'nobody' AND key ~ '{keys.OF_A_QUESTION}'
 ON CONFLICT (key) DO NOTHING
 """
 # The same for deadlines: the log says that people were told, so nobody looks again.
@@ -57,33 +54,33 @@ INSERT INTO outbox (key, run, channel, target, subject, text, status, attempts, 
 SELECT DISTINCT regexp_replace(key, '/notice/[0-9]+$', '/{keys.WITHOUT}'), run, '{COMMON}', '{INCIDENTS}',
     'A run is late', format('Run %%s had not finished by its deadline, and not everybody was told of it:'
     ' whom it is about was forgotten before.', run), 'pending', 0, clock_timestamp()
-FROM outbox WHERE run IN ({_RUNS}) AND delivered_by = 'nobody' AND key ~ '/deadline/[^/]+/notice/[0-9]+$'
+FROM outbox WHERE run IN ({RUNS_ABOUT}) AND delivered_by = 'nobody' AND key ~ '/deadline/[^/]+/notice/[0-9]+$'
 ON CONFLICT (key) DO NOTHING
 """
 # A person may have written into the note why one was discarded.
 _NOTICES = f"""
 UPDATE outbox SET text = '[forgotten]', subject = '', target = '[forgotten]', error = NULL,
     note = CASE delivered_by WHEN 'nobody' THEN note ELSE '' END
-WHERE run IN ({_RUNS}) AND text <> '[forgotten]' AND NOT key LIKE '%%/{keys.WITHOUT}'
+WHERE run IN ({RUNS_ABOUT}) AND text <> '[forgotten]' AND NOT key LIKE '%%/{keys.WITHOUT}'
 """
 # Sealed since effects are; those of earlier versions were not.
-_EFFECTS = f'UPDATE effects SET result = \'{{"$forgotten": ""}}\', error = NULL WHERE run IN ({_RUNS})'
+_EFFECTS = f'UPDATE effects SET result = \'{{"$forgotten": ""}}\', error = NULL WHERE run IN ({RUNS_ABOUT})'
 # What agents told each other. One that nobody has received yet is not handed out any more.
 _MESSAGES = f"""
 UPDATE messages SET body = '{{"$forgotten": ""}}', error = NULL, is_taken = false,
     status = CASE status WHEN 'acknowledged' THEN status WHEN 'posted' THEN status ELSE 'expired' END,
     settled_at = coalesce(settled_at, clock_timestamp())
-WHERE run IN ({_RUNS})
+WHERE run IN ({RUNS_ABOUT})
 """
 # What stood on blackboards. The rows stay, so that nobody who has seen an earlier version writes over them unseen.
 _BLACKBOARD = f"""
-UPDATE blackboard SET value = '{{"$forgotten": ""}}' WHERE run IN ({_RUNS}) AND value IS NOT NULL
+UPDATE blackboard SET value = '{{"$forgotten": ""}}' WHERE run IN ({RUNS_ABOUT}) AND value IS NOT NULL
 """
 # The name of a file may say whom it is about, so a keyed hash replaces it: the file is known when it is seen again, and
 # no second run is started for it.
 _ARRIVALS = f"""
 SELECT automation, uri, fingerprint FROM arrivals
-WHERE automation || '/files__' || batch IN ({_RUNS}) AND NOT starts_with(uri, '{GONE}')
+WHERE automation || '/files__' || batch IN ({RUNS_ABOUT}) AND NOT starts_with(uri, '{GONE}')
 """
 _ARRIVAL = """
 UPDATE arrivals SET uri = %(gone)s WHERE automation = %(automation)s AND uri = %(uri)s AND fingerprint = %(mark)s
@@ -148,8 +145,8 @@ def forget(database: Database, vault: Vault, subject: str, *, by: str, artifacts
     _write_down(database, new, by)
     given = {"ids": ids}
     with database.connection() as connection:
-        runs = [run for (run,) in connection.execute(_RUNS, given)]
-        told = connection.execute(_RUNS, {"ids": new or ids}).rowcount
+        runs = [run for (run,) in connection.execute(RUNS_ABOUT, given)]
+        told = connection.execute(RUNS_ABOUT, {"ids": new or ids}).rowcount
     # Delete files before the key: if this process dies in between, the person is not forgotten yet, and whoever calls
     # again does all of it.
     folders = [] if artifacts is None else [folder for run in runs for folder in _folders(database, artifacts, run)]

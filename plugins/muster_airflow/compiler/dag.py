@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from airflow.sdk.definitions.param import ParamsDict
 
 from muster.language.runs import AT_ONCE
-from muster_airflow.compiler.deadlines import deadline_alerts
 from muster_airflow.compiler.documentation import documentation
-from muster_airflow.compiler.inputs import params
 from muster_airflow.compiler.shown import shown
 from muster_airflow.compiler.tasks import add_tasks
 from muster_airflow.compiler.triggers import schedule
 
 if TYPE_CHECKING:
-    from muster.language.definition import Definition
+    from muster.language.definition import Definition, ResolvedDeadline
 
 TASKS_AT_ONCE = 1024
 """Steps in the triggerer hold no worker; those in workers are bounded by the executor."""
@@ -35,7 +35,7 @@ def build_dag(definition: Definition, source: str, since: datetime | None = None
         description=definition.description and shown(definition.description),
         doc_md=documentation(definition, source),
         tags=_tags(definition),
-        params=params(definition),
+        params=_params(definition),
         deadline=deadline_alerts(definition),
         default_args={"owner": shown(definition.owner or "muster")},
         max_active_runs=AT_ONCE,
@@ -59,3 +59,41 @@ def build_dag(definition: Definition, source: str, since: datetime | None = None
 def _tags(definition: Definition) -> list[str]:
     tags = {"muster", definition.category, definition.department}
     return sorted(tag for tag in tags if tag)
+
+
+def _params(definition: Definition) -> dict[str, Param]:
+    """One Airflow param for each input, carrying its JSON Schema."""
+    return {name: _param(schema) for name, schema in definition.inputs.items()}
+
+
+def _param(schema: dict[str, Any]) -> Param:
+    rest = dict(schema)
+    default = [rest.pop("default")] if "default" in rest else []
+    return Param(*default, **rest)
+
+
+def deadline_alerts(definition: Definition) -> list[DeadlineAlert] | None:
+    """One alert for each deadline; None when there is none."""
+    if not definition.deadlines:
+        return None
+    # Here, because it brings the database's client, which most automations have no use for when parsed.
+    from muster_airflow.notifiers import MusterNotifier
+
+    return [
+        DeadlineAlert(
+            name=f"{definition.name} within {deadline.within:g} s",
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=timedelta(seconds=deadline.within),
+            callback=AsyncCallback(MusterNotifier, kwargs=_notice(definition, deadline)),
+        )
+        for deadline in definition.deadlines
+    ]
+
+
+def _notice(definition: Definition, deadline: ResolvedDeadline) -> dict[str, Any]:
+    """The notifier's arguments, without the keys that have nothing to say."""
+    entries = []
+    for target in deadline.notify:
+        said = target.model_dump(include={"text", "subject"}, exclude_none=True)
+        entries += [{channel: place, **said} for channel, place in target.places]
+    return {"notify": entries, "subject": f"Late: {definition.title}", "within": f"{deadline.within:g} s"}

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from muster.addresses import is_address
 from muster.language.channel_kind import ChannelKind
 from muster.language.fields import Line, Text, Words
 from muster.yaml_model import YamlModel
@@ -21,6 +20,18 @@ class EmailTarget(YamlModel):
     """The subject; default: the automation's title."""
     text: Text | None = None
     """The message. A step must say it; a deadline has a text of its own."""
+
+
+def is_address(text: str) -> bool:
+    """True for one e-mail address and nothing else, as in `office@example.com`."""
+    from email.errors import HeaderParseError
+    from email.headerregistry import Address
+
+    try:
+        address = Address(addr_spec=text)
+    except (ValueError, IndexError, HeaderParseError):
+        return False
+    return bool(address.username) and "." in address.domain.strip(".")
 
 
 CHANNEL = ChannelKind(
