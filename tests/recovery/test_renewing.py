@@ -18,6 +18,7 @@ from muster.recovery.heartbeats import beating, last_heartbeats
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, Leases
 from muster.recovery.ledger import NEVER_HAPPENED, Effect, EffectResult, Ledger
+from muster.recovery.lifeline import Teller
 from support.postgres_proxy import PostgresProxy, postgres_proxy
 from support.waiting import eventually
 
@@ -114,7 +115,7 @@ def test_a_sign_of_life_that_gets_no_answer_is_followed_by_others(
 ) -> None:
     monkeypatch.setattr(heartbeats, "BEAT", 0.1)
     monkeypatch.setattr(heartbeats, "LIMIT", 0.5)
-    monkeypatch.setattr(heartbeats, "_heart", heartbeats._Heart())
+    monkeypatch.setattr(heartbeats, "_heart", Teller("beats", heartbeats._beat))
     with database.connection() as connection:
         connection.execute("INSERT INTO attempts (work, run, execution, attempt) VALUES ('r/work', 'r', 7, 1)")
 

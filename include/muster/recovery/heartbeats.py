@@ -8,17 +8,14 @@ nothing.
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from muster.database import Database
 from muster.events.driver import Query, Rows, Work, arun
-from muster.recovery.lifeline import say
+from muster.recovery.lifeline import Teller, say
 
 log = logging.getLogger(__name__)
 
@@ -57,52 +54,6 @@ class _Execution:
     """On the monotonic clock."""
 
 
-class _Heart:
-    """The thread of this process that beats; a thread, because a skill may block the event loop that calls it."""
-
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        # In a forked child as well: it has no such thread, and a lock that may have been held at that moment.
-        self._changed = threading.Condition()
-        self._executions: set[_Execution] = set()
-        self._thread: threading.Thread | None = None
-
-    def add(self, execution: _Execution) -> None:
-        with self._changed:
-            self._executions.add(execution)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="muster-heartbeats", daemon=True)
-                self._thread.start()
-            # The thread sleeps until the execution that it knew to be due first: one that is due before that wakes it.
-            elif execution.due <= min(other.due for other in self._executions):
-                self._changed.notify()
-
-    def remove(self, execution: _Execution) -> None:
-        with self._changed:
-            self._executions.discard(execution)
-
-    def _run(self) -> None:
-        while True:
-            by_dsn = defaultdict[str, list[_Execution]](list)
-            with self._changed:
-                soonest = min((known.due for known in self._executions), default=None)
-                self._changed.wait(None if soonest is None else max(0.0, soonest - time.monotonic()))
-                now = time.monotonic()
-                for execution in self._executions:
-                    if execution.due <= now:
-                        execution.due = now + execution.every
-                        by_dsn[execution.dsn].append(execution)
-            # Without the lock, so that work which begins or ends meanwhile does not wait for the network.
-            for dsn, executions in by_dsn.items():
-                try:
-                    _beat(dsn, executions)
-                # Whatever the error is: it would end this thread, and no work of the process would give a sign again.
-                except Exception as error:
-                    log.warning("%d work items could not give a sign of life: %s", len(executions), error)
-
-
 @contextmanager
 def beating(database: Database, work: str, execution: int, *, every: float | None = None) -> Iterator[None]:
     """The body is an execution of the work that gives signs of life, `every` so many seconds; None: as all others."""
@@ -125,13 +76,19 @@ def _look(after: Mapping[str, int]) -> Work[Rows]:
     return (yield [Query(_LOOK, {"works": list(after), "after": list(after.values())})])[0]
 
 
-def _beat(dsn: str, executions: Sequence[_Execution]) -> None:
+def _beat(dsn: str, executions: list[_Execution]) -> None:
+    now = time.monotonic()
+    for execution in executions:
+        execution.due = now + execution.every
     values = {
         "works": [execution.work for execution in executions],
         "executions": [execution.number for execution in executions],
     }
-    say(dsn, _BEAT, values, LIMIT)
+    try:
+        say(dsn, _BEAT, values, LIMIT)
+    # Whatever the error is: it would end the thread, and no work of the process would give a sign again.
+    except Exception as error:
+        log.warning("%d work items could not give a sign of life: %s", len(executions), error)
 
 
-_heart = _Heart()
-os.register_at_fork(after_in_child=_heart.begin)
+_heart = Teller("muster-heartbeats", _beat)

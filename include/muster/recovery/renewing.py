@@ -1,21 +1,17 @@
 """Renews the claims on effects that this process performs, so that nobody else takes a slow one over.
 
-A thread of its own does it, because an effect may block the thread it is performed in, and a coroutine the event loop.
-There is one for the whole process, started with its first effect. Every claim that is due is renewed in one statement,
-which passes over rows that are locked and does not wait without a limit for an answer.
+Every claim that is due is renewed in one statement, which passes over rows that are locked and does not wait without a
+limit for an answer.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from muster.recovery.lifeline import say
+from muster.recovery.lifeline import Teller, say
 
 log = logging.getLogger(__name__)
 
@@ -52,54 +48,19 @@ class Claim:
     """On the monotonic clock."""
 
 
-class _Renewer:
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        # In a forked child as well: it has no such thread, and a lock that may have been held at that moment.
-        self._changed = threading.Condition()
-        self._claims: set[Claim] = set()
-        self._thread: threading.Thread | None = None
-
-    def add(self, claim: Claim) -> None:
-        with self._changed:
-            self._claims.add(claim)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="muster-claims", daemon=True)
-                self._thread.start()
-            # The thread sleeps until the claim that it knew to be due first: one that is due before that wakes it.
-            elif claim.due <= min(other.due for other in self._claims):
-                self._changed.notify()
-
-    def remove(self, claim: Claim) -> None:
-        with self._changed:
-            self._claims.discard(claim)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                soonest = min((claim.due for claim in self._claims), default=None)
-                self._changed.wait(None if soonest is None else max(0.0, soonest - time.monotonic()))
-                now = time.monotonic()
-                due = [claim for claim in self._claims if claim.due <= now]
-            # Without the lock, so that an effect that begins or ends does not wait for the network. A claim that is let
-            # go of meanwhile is renewed once too often: that changes nothing, unless its effect is still `begun` by the
-            # same attempt.
-            by_dsn = defaultdict[str, list[Claim]](list)
-            for claim in due:
-                by_dsn[claim.dsn].append(claim)
-            for dsn, claims in by_dsn.items():
-                try:
-                    renewed = renew(dsn, claims)
-                # Whatever the error is: it would end this thread, and no claim of the process would be renewed again.
-                except Exception as error:
-                    log.warning("%d claims on effects could not be renewed: %s", len(claims), error)
-                    renewed = set()
-                now = time.monotonic()
-                for claim in claims:
-                    often = claim.seconds / RENEWALS
-                    claim.due = now + (often if claim.key in renewed else min(often / TRIES, PAUSE))
+def _renew_due(dsn: str, claims: list[Claim]) -> None:
+    # A claim that is let go of meanwhile is renewed once too often: that changes nothing, unless its effect is still
+    # `begun` by the same attempt.
+    try:
+        renewed = renew(dsn, claims)
+    # Whatever the error is: it would end the thread, and no claim of the process would be renewed again.
+    except Exception as error:
+        log.warning("%d claims on effects could not be renewed: %s", len(claims), error)
+        renewed = set()
+    now = time.monotonic()
+    for claim in claims:
+        often = claim.seconds / RENEWALS
+        claim.due = now + (often if claim.key in renewed else min(often / TRIES, PAUSE))
 
 
 def renew(dsn: str, claims: Sequence[Claim]) -> set[str]:
@@ -128,5 +89,4 @@ def let_go(claim: Claim) -> None:
     _renewer.remove(claim)
 
 
-_renewer = _Renewer()
-os.register_at_fork(after_in_child=_renewer.begin)
+_renewer = Teller("muster-claims", _renew_due)
