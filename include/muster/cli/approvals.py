@@ -35,7 +35,8 @@ def answer(
     with open_queries() as (queries, database):
         row = queries.run(run)
         if approved:
-            # An altered log may show people something else than was asked. A rejection has nothing done by it.
+            # An altered log may show people another question than was asked, so nothing is approved by it. A rejection
+            # is taken, because nothing is done by it.
             open_log(database).ensure_untampered(row.id)
         events = queries.timeline(row.id)
     dag_id, run_id = in_airflow(row.id)

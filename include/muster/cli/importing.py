@@ -51,7 +51,7 @@ def imported(operators: Sequence[str], plugins: Path, limit: float = LIMIT) -> t
             return failed, skipping
     if len(operators) == 1:
         return {operators[0]: f"its module {end}"}, []
-    # One of them ended the process or took too long: each by itself tells which.
+    # One of them ended the process or took too long. Each is imported by itself, to find out which.
     failed, skipping = {}, []
     for operator in operators:
         failed_alone, skipping_alone = imported([operator], plugins, limit)

@@ -57,7 +57,7 @@ def discard(
 
         def plan(run: str, work_items: WorkItems) -> Plan:
             planned = plan_discard(log, run, work_items, by=user, reason=reason)
-            # A run whose definition is gone can be discarded all the same; then it is not known what it did before.
+            # A run without its definition can be discarded all the same; it is then unknown what the run did before.
             with suppress(MusterError):
                 stands[run] = standing(log, DefinitionStore(database), run, work_items)
             return planned

@@ -241,7 +241,7 @@ def _start_detached(project: Project, *, port: int, host: str, inbox: bool, as_j
         "--inbox" if inbox else "--no-inbox",
     ]
     with log.open("w") as output:
-        # Before anything is in it: what `muster up` prints has the password in it.
+        # Before anything is written: `muster up` prints the password.
         log.chmod(0o600)
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=project.root, start_new_session=True

@@ -55,7 +55,7 @@ class Answers(list[Any]):
         return Answers(selected, self.name) if isinstance(key, slice) else selected
 
 
-# Only dicts are looked into, here and below: `Forgotten` is a mapping as well, and must stay what it is.
+# Only dicts are replaced, here and below: `Forgotten` is a mapping as well, and must stay `Forgotten`.
 def answered(output: object, name: str) -> object:
     """The output of a question as expressions see it: a `Decision`, in a fan-out `Answers`, null when skipped."""
     if isinstance(output, list):

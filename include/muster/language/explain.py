@@ -54,7 +54,7 @@ def explain(error: ValidationError, model: type[BaseModel], document: Located) -
     """One problem for each mistake, in the order of the file."""
     found = [(details, _explain_one(details, model, document)) for details in error.errors(include_url=False)]
     unknown = [(details["loc"], problem) for details, problem in found if details["type"] == "extra_forbidden"]
-    # A key that is written under another name is not missing besides.
+    # A key with a misspelt name is told as that, and not as missing too.
     named = {(*loc[:-1], said[1]) for loc, problem in unknown if (said := _IS_NAMED.match(problem.suggestion or ""))}
     wrapped = [loc for loc, _ in unknown if len(loc) == 1 and _wraps_automation(document.data[loc[0]], keys_of(model))]
     return sorted(

@@ -125,7 +125,7 @@ def decimal(value: object) -> Decimal:
         number = Decimal(str(value))
     except InvalidOperation:
         number = Decimal("nan")
-    # Python's `1_000` is nobody's way to write an amount.
+    # `Decimal` reads `1_000`, which nobody writes for an amount.
     if isinstance(value, bool) or not number.is_finite() or "_" in str(value):
         such = " that is no number such as `1234.50`" if isinstance(value, str) else ""
         raise TypeError(f"`decimal` takes a number, not {kind_of(value)}{such}")
@@ -158,7 +158,7 @@ def total(environment: Environment, values: object, attribute: str | int | None 
     """The sum of numbers, or of one key of each mapping."""
     if isinstance(start, list | tuple | str):
         raise TypeError("`sum` adds numbers")
-    # Together with `start`, which may be the only decimal, or the only float among decimals.
+    # `start` counts as one of the values: it may be the only decimal, or the only float among decimals.
     start, *picked = exact_if_mixed([start, *_picked(environment, values, attribute)])
     return sum(picked, start)
 

@@ -190,7 +190,7 @@ class Folder:
         try:
             return resolve(automation, settings, usages, self.catalog), problems
         except Exception:
-            # What today's rules refuse in a published version may also be what cannot be resolved.
+            # A published version is resolved although today's rules refuse it. If that fails, these problems say why.
             if problems:
                 raise LanguageError(problems) from None
             raise

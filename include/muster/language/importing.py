@@ -46,7 +46,7 @@ def obstacle(path: str, folders: Sequence[Path] = ()) -> Obstacle | None:
     spec = find_module(module, folders)
     if spec is None or isinstance(spec, Obstacle):
         return spec
-    # A name that occurs in the source is taken for bound: to parse a long module takes as long as all other checks.
+    # A name that occurs in the source counts as bound: parsing a long module takes as long as all other checks.
     if (source := source_of(spec)) is None or re.search(rf"\b{name}\b", source):
         return None
     names = _bound_in(source)
@@ -70,7 +70,7 @@ def find_module(name: str, folders: Sequence[Path] = ()) -> ModuleSpec | Obstacl
             return _absent(parts[:depth], parts)
         # Airflow's own package extends over every folder of the path, so that providers may lie elsewhere.
         places = [*(spec.submodule_search_locations or ()), *_beside(parts[:depth], search)]
-        # The last part of the name only: for a dotted name the finder would import the packages above it.
+        # Only the last part of the name: given a dotted name, the finder would import the packages above it.
         below = PathFinder.find_spec(parts[depth], places)
         if below is None:
             if _makes_modules(spec, parts[depth]):

@@ -25,7 +25,7 @@ def check(inputs: Mapping[str, dict[str, object]], document: Located) -> Iterato
         for word in schema.keys() & SCHEMA_WORDS:
             message = f"`{word}` is no word of JSON Schema"
             yield document.problem(message, ("inputs", name, word), key=True, suggestion=SCHEMA_WORDS[word])
-        # As JSON, by which the cache knows a schema again: many automations have the same few.
+        # As JSON, because a cache needs a key: many automations have the same few schemas.
         if mistake := _mistake(json.dumps(schema)):
             path, message = mistake
             yield document.problem(message, ("inputs", name, *path), suggestion=_meant(path, schema))
@@ -58,7 +58,7 @@ def _mistake(schema_json: str) -> tuple[Path, str] | None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        # The words of the validator, `under any of the given schemas`, name nothing that stands in the file.
+        # The validator's own words, `under any of the given schemas`, name nothing that is in the file.
         kind = "" if tuple(error.path) != ("type",) else f"there is no type `{schema['type']}`"
         if tuple(error.path) == ("required",):
             kind = "`required` is a list of names, of what an object must have"

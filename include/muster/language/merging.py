@@ -33,7 +33,7 @@ def _merged_steps(below: list[object], above: list[object]) -> list[object]:
             (i for i, other in enumerate(result) if _id(other) is not None and _id(other) == _id(step)), None
         )
         if position is None:
-            # A new step stands behind the one written above it; the first of a file, at the end.
+            # A new step comes after the step that is written before it. The first step of a file comes at the end.
             position = len(result) if previous is None else previous + 1
             result.insert(position, step)
         else:

@@ -104,7 +104,7 @@ def _step(
     each = step.each if isinstance(step, MappedStep) else None
     failures = step.failures if isinstance(step, MappedStep) else None
     kind = KINDS[step.kind]
-    # `own` has what the step's skill says, if it has one. What the step says itself goes before that.
+    # `own` holds what the step's skill declares, if the step has one. What the step says itself takes precedence.
     own = {"lane": None, "timeout": None, **kind.resolve(step, catalog)}
     own["lane"] = (work and work.lane) or own["lane"] or kind.lanes[0]
     own["timeout"] = _timeout(step, own["timeout"], defaults)
@@ -112,7 +112,8 @@ def _step(
     pool = step.pool if step.pool is not None else defaults.pool
     pack = work.pack if work else None
     if pack == "auto":
-        # One event loop has room for all of them, and Airflow takes seconds for tasks. It counts tasks in a pool.
+        # One event loop has room for all items, and a task takes Airflow seconds. Not with a pool, because Airflow
+        # counts tasks in it, not items.
         pack = "all" if own["lane"] == "async" and pool is None else None
     return kind.resolved(
         id=step.id,

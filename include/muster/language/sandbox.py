@@ -61,7 +61,7 @@ def _written(value: object) -> object:
 
 def _joined(parts: tuple[object, ...]) -> object:
     """What `~` gives: a text, or, with what was forgotten among the parts, that."""
-    # Asked what it equals, a text with a marker in it would give an answer.
+    # Joined into a text, what was forgotten could be compared, and the comparison would give an answer.
     lost = forgotten_in(parts)
     return str_join(parts) if lost is None else lost
 

@@ -24,7 +24,7 @@ _REMEDY = (
 
 def check_secrets(document: Located) -> Iterator[Problem]:
     """One problem for each secret in a document."""
-    # Nearly every file holds none, and its JSON says so much faster than its values.
+    # Nearly every file holds no secret. To search its JSON once is much faster than to look at each value.
     if not may_hold_secrets(json.dumps(document.data, ensure_ascii=False, separators=(",", ":"), default=str)):
         return
     for path, message in _secrets_in(document.data, ()):

@@ -77,7 +77,7 @@ def signature(path: str, folders: Sequence[Path] = ()) -> Signature | None:
         lineage = dict(reversed(list(_lineage(path, folders))))
     except _Unclear:
         return None
-    # In Python's order, in which what several inherit from comes after all of them.
+    # In the order in which Python looks: a class that several others inherit from comes after all of them.
     inits = [init for init in reversed(lineage.values()) if init is not None]
     taken = set[str]()
     for init in inits:
@@ -99,7 +99,7 @@ def _lineage(
         return
     above = list(origins(module, name, folders)) if module else []
     written = _classes_in(module, folders).get(name)
-    # Where one of Airflow's own modules imports a name from several places, all of them have the same class.
+    # One of Airflow's own modules may import a name from several places: all of them have the same class.
     several = written is None and len(above) > 1 and not path.startswith(AIRFLOW)
     if path in below or several or (not above if written is None else not written.plain):
         raise _Unclear

@@ -86,7 +86,7 @@ class Agents:
                 source = read_source(path, name=shown(path, self._root), published=self._published)
                 secrets = list(check_secrets(source))
                 problems.extend(secrets)
-                # An agent becomes a part of definitions, which are stored for good: a secret must not come so far.
+                # An agent becomes a part of definitions, which are stored for good, so it must hold no secret.
                 if secrets and not self._published:
                     continue
                 specs = validate(AgentFile, source).specs()

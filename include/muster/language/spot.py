@@ -94,7 +94,7 @@ class Spot:
                 suggestion = did_you_mean(argument, known) or f"It takes {', '.join(known) or 'none'}."
                 message = f"the skill `{name}` takes no argument `{argument}`"
                 yield self.problem(message, *arguments, argument, key=True, suggestion=suggestion)
-        # What was given under a name much like it is not missing besides.
+        # An argument with a misspelt name is told as that, and not as missing too.
         meant = {did_you_mean(argument, known) for argument in given if argument not in known}
         needed = [parameter.name for parameter in entry.parameters if parameter.required]
         missing = [name for name in needed if name not in given and f"Did you mean `{name}`?" not in meant]

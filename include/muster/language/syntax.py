@@ -64,7 +64,7 @@ def syntax_mistake(text: str, error: yaml.MarkedYAMLError) -> Mistake:
     if (quoted := _ends_at(text, place)) is not None and not _NEXT_KEY.match(line, place.column):
         return _too_early(line_of(text, quoted.line), quoted, place)
     if _NO_TEXT.search(f"{error.context} {problem}"):
-        # An alias begins before the place at which its name turns out to be none.
+        # The parser names the place where the alias stops being one; the alias begins before that.
         column = begins.column if begins is not None and begins.line == place.line else place.column
         for at in (place.column, column):
             if (sign := line[at : at + 1]) in _MARKS:

@@ -63,7 +63,8 @@ async def _called(skill: Skill, values: Mapping[str, Any], context: SkillContext
         raise
     with finished(f"The skill {skill.name}", result):
         data = skill.dump(result)
-        # Only tried: refused as it is appended, NaN would be an error of the attempt, which a fallback does again.
+        # The result is thrown away. Without this, NaN would be refused as the event is appended: as an error of the
+        # attempt, after which a fallback would do the work again.
         canonical(data)
         return data
 

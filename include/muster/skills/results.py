@@ -46,7 +46,7 @@ def finished(who: str, result: object) -> Iterator[None]:
         try:
             why = f"{_place(result)}: {error.__cause__ or error}"
         except Exception:
-            # The value's own code fails also when it is only looked at.
+            # The value's own code may fail even when it is only looked at.
             why = type(result).__name__
         raise Unwritable(
             f"{who} has finished, but its result cannot be written to the log: {why}.",
@@ -68,7 +68,7 @@ def _place(value: object) -> str:
 
 def _within(value: object) -> Iterable[tuple[object, object]]:
     if isinstance(value, Mapping):
-        # Another key than a text may have no form itself, not even one to be shown.
+        # A key that is no text may have no form itself, not even one to show.
         return ((key if isinstance(key, str) else type(key), item) for key, item in value.items())
     return enumerate(value) if isinstance(value, list | tuple) else ()
 

@@ -100,7 +100,7 @@ def _set_text(element: _Element, path: str, text: str) -> None:
 
 
 def _name_missing_bank(root: _Element) -> None:
-    # The schema takes an empty bank, the rulebook wants it said that none is given.
+    # The schema allows an empty bank, but by the rulebook it must say that none is given.
     from lxml import etree
 
     for bank in root.iterfind(".//p:DbtrAgt/p:FinInstnId", NAMESPACE):
