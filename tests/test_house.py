@@ -232,18 +232,18 @@ OPENS = {
 }  # fmt: skip
 """What opens or looks for a file, or an address, whose name it is given."""
 OWN = {
-    "reading/pdf.py": {"pdfplumber.open(io.BytesIO(data))"},
-    "reporting.py": {"(files(__package__) / 'report.html').read_text(encoding='utf-8')"},
-    "sepa.py": {"(files('sepaxml') / 'schemas' / f'{SCHEMA}.xsd').read_bytes()"},
+    "finance/reading/pdf.py": {"pdfplumber.open(io.BytesIO(data))"},
+    "finance/reporting.py": {"(files(__package__) / 'report.html').read_text(encoding='utf-8')"},
+    "strategy/reporting.py": {"(files(__package__) / 'report.html').read_text(encoding='utf-8')"},
+    "finance/sepa.py": {"(files('sepaxml') / 'schemas' / f'{SCHEMA}.xsd').read_bytes()"},
 }
 """What skills open without being told its name: bytes they hold, and files that ship with the code."""
 
 
 def test_skills_open_only_the_documents_they_may() -> None:
     found, known = [], set[str]()
-    finance = DOMAIN / "skills" / "finance"
     for path in modules(*(folder for folder in (DOMAIN / "skills").iterdir() if folder.is_dir())):
-        own = OWN.get(str(path.relative_to(finance)), set())
+        own = OWN.get(str(path.relative_to(DOMAIN / "skills")), set())
         for node in ast.walk(tree(path)):
             if not isinstance(node, ast.Call):
                 continue
