@@ -12,7 +12,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from muster.language.durations import duration_meant
-from muster.language.foreign import JSON_TYPES, MEANT, NOT_TAKEN, SENTENCES, TYPES, said_elsewhere
+from muster.language.foreign import JSON_TYPES, MEANT, MISSING, NOT_TAKEN, SENTENCES, TYPES, said_elsewhere
 from muster.language.importing import operators_named
 from muster.language.problems import LanguageError, Problem, all_of, did_you_mean, one_of
 from muster.language.reading import Path
@@ -84,7 +84,7 @@ def _explain_one(details: ErrorDetails, model: type[BaseModel], document: Locate
     if kind == "extra_forbidden":
         return _unknown_key(key, path, _owner(model, loc[:-1]), _kinds_at(model, loc[:-2]), document)
     if kind == "missing":
-        return document.problem(f"`{key}` is missing", path[:-1])
+        return document.problem(f"`{key}` is missing", path[:-1], suggestion=MISSING.get(key))
     if not loc:
         begin = "Begin it with `automation: name`; a list of steps stands under `steps`."
         suggestion = begin if "automation" in keys_of(model) else None
@@ -145,9 +145,12 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
     present = [key for key in known if key in value]
     if len(present) > 1:
         message = f"exactly one of {one_of(known)} can stand here, not {' and '.join(f'`{key}`' for key in present)}"
-        if isinstance(value.get("needs"), str | list):
-            return document.problem("`needs` names no steps", (*path, "needs"), key=True, suggestion="It is `after`.")
-        return document.problem(message, (*path, present[-1]), key=True, suggestion="Write two of them, one each.")
+        if isinstance(needs := value.get("needs"), str | list):
+            message = "`needs` says what an agent must be able to do, and names no steps"
+            earlier = needs if isinstance(needs, str) else f"[{', '.join(map(str, needs))}]"
+            return document.problem(message, (*path, "needs"), key=True, suggestion=f"Write `after: {earlier}`.")
+        leave = "Leave one of them out, or write an entry for each."
+        return document.problem(message, (*path, present[-1]), key=True, suggestion=leave)
     shared = keys_of(next(iter(kinds.values()))) if kinds else []
     any_kind = {*shared, *(key for kind in kinds.values() for key in keys_of(kind))}
     for key in value:
@@ -160,6 +163,7 @@ def _no_kind(path: Path, kinds: Mapping[str, type[BaseModel]], document: Located
             return document.problem(f"unknown key `{key}`", (*path, key), key=True, suggestion=near)
     strange = [str(key) for key in value if key not in any_kind]
     suggestion = f"{all_of(strange)} {'is' if len(strange) == 1 else 'are'} not known here." if strange else None
+    suggestion = suggestion or f"Write one of them, for example `{known[0]}: …`."
     return document.problem(f"one of {one_of(known)} is missing", path, suggestion=suggestion)
 
 
@@ -279,8 +283,9 @@ def _name_wording(pattern: str, value: Any) -> tuple[str, str | None]:
         return f"`{value}` is not an import path such as `package.module.Class`", None
     if r"\." in pattern:
         called = re.match(r"([a-z]\w*(?:\.\w+)+)\(", str(value))
-        suggestion = f"Write `{called[1]}`, and its arguments under `with`." if called else None
-        return f"`{value}` is not a skill's name: write `<domain>.<verb_noun>` in lower case", suggestion
+        listed = "`muster skill --list` shows the names of all there are."
+        meant = f"Write `{called[1]}`, and its arguments under `with`." if called else listed
+        return f"`{value}` is not a skill's name: write `<domain>.<verb_noun>` in lower case", meant
     plain = "".join(c if c.isalnum() and c.isascii() else "_" for c in str(value).strip().lower()).strip("_")
     suggestion = f"Write `{plain}`." if plain[:1].isalpha() else None
     return f"`{value}` is not a name: lower-case letters, digits and `_`, beginning with a letter", suggestion

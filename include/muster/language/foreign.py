@@ -249,6 +249,15 @@ SENTENCES = {
     "agent": "`agent` names an agent of `agents/<department>.yaml`; what it is asked stands under `ask`.",
 }
 """What is said to somebody who writes a sentence where a name belongs, by its key."""
+MISSING = {
+    "automation": "Begin the file with `automation: name`.",
+    "steps": "Write `steps:`, and below it a line that begins with `- id: …` for each step.",
+    "id": "Give the step a name: `- id: read_letter`.",
+    "ask": "Say what is asked: `ask: …`.",
+    "assignees": "Say who may answer: `assignees: [name]`.",
+    "text": "Say what they are told: `text: …`.",
+}
+"""What is said to somebody who has left a key out."""
 NOT_TAKEN = {
     ("human", "timeout"): "It is `within`, under `human`.",
     ("run", "compensate"): "Leave it out: what that run did is undone by the `compensate` of its own steps.",
