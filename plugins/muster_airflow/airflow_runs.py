@@ -42,7 +42,9 @@ class TaskAirflow:
             return True
         # A Dag keeps the version of the bundle it was last found in, and the answer does not say whether that is past.
         # This task's own Dag is in every version; it is asked twice, because the next one may come in between.
-        return bool(dag.is_paused) or dag.bundle_version not in (before.bundle_version, after.bundle_version)
+        # The versions of another bundle say nothing about it.
+        versions = {each.bundle_version for each in (before, after) if each.bundle_name == dag.bundle_name}
+        return bool(dag.is_paused) or (bool(versions) and dag.bundle_version not in versions)
 
     def running(self, dag_id: str, run_ids: Sequence[str]) -> Collection[str]:
         """Those of these runs that have not ended."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from muster.errors import TransientError
+from muster.errors import DatabaseLost, TransientError
 from muster.execution import checking
 from muster.execution.checking import broken_checks, is_due
 from muster.language.definition import Definition, ResolvedCheck
@@ -186,6 +186,31 @@ def test_of_one_that_gives_no_answer_for_a_day_from_when_it_was_asked_people_are
     told(later + 25 * hour)
     assert "since it was asked at 2026-03-08 12:00 UTC" in told(later + 26 * hour)[0]
     assert len(told(later + 27 * hour)) == 2
+
+
+@pytest.mark.parametrize(
+    "costs", ["sql: 'SELECT pg_terminate_backend(pg_backend_pid())'", "skill: books.elsewhere"], ids=["query", "skill"]
+)
+def test_one_that_costs_its_own_connection_keeps_no_other_from_being_asked_and_is_told(site: Site, costs: str) -> None:
+    definition = books(site, f"{{name: it, {costs}}}", "{name: same, sql: SELECT 17}")
+    services = site.services
+
+    def told(after: timedelta, *, mend: bool = True) -> list[str]:
+        def send(notice: Any) -> None:
+            site.do(services.notices.send(notice))
+
+        scope = Scope(database=services.database, airflow=Nothing(), now=NOW + after, send=send, mend=mend)
+        with pytest.raises(DatabaseLost):
+            ask_checks(scope, [definition], artifacts=services.artifacts, site=services.site)
+        return [entry.text for entry in services.notices.outbox.entries()]
+
+    day = timedelta(days=1)
+    assert told(-day, mend=False) == [], "who only looks writes nothing"
+    (same,) = told(timedelta())
+    assert "check books/same: 17" in same
+    (silent,) = set(told(day)) - {same}
+    assert "check books/it: it has given no answer since it was asked at 2026-03-04 12:00 UTC" in silent
+    assert len(told(2 * day)) == 2
 
 
 def test_what_does_not_hold_is_told_once_in_the_automations_own_channel(site: Site) -> None:

@@ -132,10 +132,25 @@ def test_states_and_tasks_are_asked_over_the_tasks_own_connection(monkeypatch: p
 def test_airflow_begins_no_task_of_a_dag_that_is_paused_or_that_no_file_has(
     monkeypatch: pytest.MonkeyPatch, is_paused: bool, versions: list[str | None], paused: bool
 ) -> None:
-    own, dag, later = (DagResult.model_construct(is_paused=is_paused, bundle_version=each) for each in versions)
+    own, dag, later = (result(version, is_paused=is_paused) for version in versions)
     supervisor = supervised(monkeypatch, own, dag, later)
     assert TaskAirflow().paused("a") is paused
     assert [question.dag_id for question in supervisor.asked] == ["muster_reconciler", "a", "muster_reconciler"]
+
+
+@pytest.mark.parametrize("is_paused", [True, False])
+@pytest.mark.parametrize("version", ["9f", None])
+def test_the_version_of_one_in_another_bundle_does_not_tell_that_no_file_has_it(
+    monkeypatch: pytest.MonkeyPatch, version: str | None, is_paused: bool
+) -> None:
+    other = result(version, is_paused=is_paused, bundle="payroll")
+    supervised(monkeypatch, result("1a"), other, result("1b"))
+    assert TaskAirflow().paused("pay") is is_paused
+
+
+def result(version: str | None, *, is_paused: bool = False, bundle: str = "muster") -> DagResult:
+    """What Airflow tells a task of a Dag."""
+    return DagResult.model_construct(is_paused=is_paused, bundle_name=bundle, bundle_version=version)
 
 
 def test_many_runs_are_asked_about_at_once_and_one_by_one_only_when_some_have_ended(

@@ -1,6 +1,7 @@
 import json
 import time
 
+from muster.database import Database
 from muster.errors import PermanentError, TransientError
 from muster.skills import SkillContext, skill
 
@@ -19,3 +20,10 @@ def look(answer: str, context: SkillContext) -> list | bool | str | None:
     if answer == "break":
         raise ZeroDivisionError("oops")
     return json.loads(answer)
+
+
+@skill("books.elsewhere", lane="async")
+async def elsewhere() -> bool:
+    """Asks a server of its own, which nobody listens at."""
+    async with Database("host=127.0.0.1 port=1 connect_timeout=1", timeout=0.2).aconnection():
+        return True

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
-from muster.errors import DatabaseLost, TransientError
+from muster.errors import TransientError
 from muster.events.failures import database_failures
 from muster.events.lifecycle import CONTINUATIONS
 from muster.execution.checking import broken_checks, is_due
@@ -44,8 +44,8 @@ def ask_checks(
 
     Raises:
         TransientError: a skill or the database gives no answer now; ask again later. If it was a skill, all other
-            checks were asked and people told, also of those that have given no answer for a day; if it was the
-            database, nobody was told of the rest.
+            checks were asked and people told, also of those that have given no answer for a day; if the database
+            is away, nobody was told of the rest.
     """
     discrepancies: list[Discrepancy] = []
     unanswered: list[str] = []
@@ -56,9 +56,10 @@ def ask_checks(
         broken: list[Discrepancy] = []
         for check in checks:
             answer = next(answers)
-            if isinstance(answer, TransientError) and not isinstance(answer, DatabaseLost):
-                # Go on with the other checks: one bank that is away for a day must not keep people from being told of
-                # them. The error is raised at the end.
+            if isinstance(answer, TransientError):
+                # Go on with the other checks: one bank that is away for a day, or one query that costs its connection
+                # each time, must not keep people from being told of them. The error is raised at the end. If the
+                # database is away, `_first_asked` raises.
                 later = later or answer
                 unanswered.append(name := f"{definition.name}/{check.name}")
                 asked_at = _first_asked(scope, name)
