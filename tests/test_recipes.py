@@ -33,8 +33,9 @@ def test_what_the_recipes_show_is_written_checked_performed_undone_and_documente
         ("channels", "pager.py"),
         ("office", "send_parcel.yaml"),
         ("parcels", "__init__.py"),
+        ("strategies", "most_sides.py"),
     ]
     house = house_with_recipes(tmp_path)
     found = [house / "include", house / "plugins", ROOT / "tests"]
     said = played(ROOT / "tests" / "recipes" / "played.py", imports=found, DATABASE_URL=postgres, RECIPES=str(house))
-    assert "6 passed" in said, said
+    assert "7 passed" in said, said

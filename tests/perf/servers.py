@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+from psycopg.sql import SQL, Identifier
+
 from muster.local.postgres import PostgresServer, free_port
 from muster.migrations import migrate
 
@@ -27,6 +30,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 def fresh_database(server: PostgresServer, name: str) -> str:
     """The address of a new database with Muster's tables."""
-    server.create_database(name)
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
     migrate(server.dsn(name))
     return server.dsn(name)

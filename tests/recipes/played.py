@@ -16,6 +16,16 @@ import pytest
 
 import muster
 from muster.cli import doctor
+from muster.coordination.conflicts import (
+    Conflict,
+    ConflictKind,
+    ConflictSettings,
+    Decider,
+    HandedOn,
+    Resolved,
+    Side,
+    resolve,
+)
 from muster.database import Database
 from muster.events.log import EventLog
 from muster.language import Definition, load_folder
@@ -155,3 +165,22 @@ def test_the_domain_of_skills_is_checked_and_may_be_a_sites_own(site: Site) -> N
     wrong.unlink()
     shutil.copy(HOUSE / "include/muster/skills/parcels/__init__.py", site.include / "skills" / "parcels.py")
     assert site.state(site.run(site.definition(PARCEL), weight="2")).step("tell").status == "skipped"
+
+
+def test_the_strategy_resolves_what_it_can_is_checked_and_hands_on_the_rest() -> None:
+    settings = ConflictSettings.model_validate({"facts": {"strategy": "most_sides"}})
+
+    def resolved(*values: str) -> Resolved | HandedOn:
+        sides = tuple(Side(f"agent_{number}", value) for number, value in enumerate(values))
+        return resolve(Conflict(ConflictKind.FACTS, "capital", sides), settings)
+
+    done, open_ = resolved("Bonn", "Berlin", "Berlin"), resolved("Bonn", "Berlin")
+    assert isinstance(done, Resolved)
+    assert (done.value, done.strategy, done.why) == ("Berlin", "most_sides", ("`most_sides`: most agents came to it.",))
+    assert isinstance(open_, HandedOn)
+    assert (open_.to, open_.why[0]) == (
+        Decider.HUMAN,
+        "`most_sides`: as many agents came to one value as to another.",
+    )
+    with pytest.raises(ValueError, match="`most_sides` cannot resolve conflicts of files"):
+        ConflictSettings.model_validate({"files": {"strategy": "most_sides"}})

@@ -77,13 +77,6 @@ class PostgresServer:
         if self.process is not None:
             self.process.stop()
 
-    def create_database(self, name: str) -> None:
-        """Create `name` unless it is there."""
-        with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            row = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
-            if row is None:
-                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
-
     @property
     def log(self) -> Path:
         """The server's log file, beside the data directory."""
