@@ -13,18 +13,14 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from psycopg import AsyncConnection, Connection, Error
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from muster.errors import DatabaseLost
-from muster.sessions import AsyncSession, Session
+from muster.sessions import AT_REST, AsyncConnections, AsyncSession, Connections, Session
 from muster.turns import Turns
 
 T = TypeVar("T")
-
-_AT_REST = (TransactionStatus.IDLE, TransactionStatus.UNKNOWN)
-"""Nothing to roll back: no transaction, or no connection any more."""
 
 
 _RESET = """
@@ -37,83 +33,17 @@ _NETWORK = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count"
 """A network that loses everything is noticed within a minute (seconds; the last one milliseconds), not within hours."""
 
 
-class _Connections:
-    """One process's pool, and beside it the connection that was given back last.
-
-    Most callers come one at a time, and passing through the pool would cost them as much as preparing a statement.
-    """
-
-    def __init__(self, pool: ConnectionPool[Connection[TupleRow]]) -> None:
-        self.pool = pool
-        # Lists, because appending and popping need no lock.
-        self._at_hand: list[Connection[TupleRow]] = []
-        self._waiting: list[None] = []
-        self._is_closed = False
-
-    def take(self) -> Connection[TupleRow]:
-        """A connection; waits for one while all that there may be are in use."""
-        if (connection := self._last()) is not None:
-            return connection
-        # Announce the wait, then look again. In the other order a connection given back between the look and the
-        # announcement would stay at hand, and this thread would wait at the pool until its timeout.
-        self._waiting.append(None)
-        try:
-            return self._last() or self.pool.getconn()
-        finally:
-            self._waiting.pop()
-
-    def give_back(self, connection: Connection[TupleRow]) -> None:
-        """Take it back; an open transaction is rolled back, a broken connection dropped."""
-        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
-            self._mend(connection)
-        elif self._at_hand or self._waiting or self._is_closed:
-            self.pool.putconn(connection)
-        else:
-            self._at_hand.append(connection)
-            # Since that look a thread may have found nothing at hand and announced its wait, or the pool was closed:
-            # left at hand, the connection would reach neither.
-            if self._waiting or self._is_closed:
-                self._let_go()
-
-    def close(self) -> None:
-        """Close the pool; what is in use is closed when it comes back."""
-        # First of all: a connection that is given back from now on goes to the pool, which closes it.
-        self._is_closed = True
-        self.pool.close()
-        self._let_go()
-
-    def _mend(self, connection: Connection[TupleRow]) -> None:
-        try:
-            if connection.pgconn.transaction_status not in _AT_REST:
-                connection.rollback()
-        except Error:
-            connection.close()
-        finally:
-            # A closed connection goes back as well: until then the pool counts it as one in use.
-            self.pool.putconn(connection)
-
-    def _last(self) -> Connection[TupleRow] | None:
-        try:
-            return self._at_hand.pop()
-        except IndexError:
-            return None
-
-    def _let_go(self) -> None:
-        if (connection := self._last()) is not None:
-            self.pool.putconn(connection)
-
-
 class Loan(NamedTuple):
     """A connection and where it goes back to."""
 
-    owner: _Connections
+    owner: Connections
     connection: Connection[TupleRow]
 
 
 class AsyncLoan(NamedTuple):
-    """A connection and the pool it goes back to, for coroutines."""
+    """A connection and where it goes back to, for coroutines."""
 
-    pool: AsyncConnectionPool[AsyncConnection[TupleRow]]
+    owner: AsyncConnections
     connection: AsyncConnection[TupleRow]
 
 
@@ -155,10 +85,10 @@ class Database:
         self._counting = count(1)
         self._max_size = max_size
         self._timeout = timeout
-        self._sync: dict[int, _Connections] = {}
-        self._async: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, AsyncConnectionPool[AsyncConnection[TupleRow]]
-        ] = weakref.WeakKeyDictionary()
+        self._sync: dict[int, Connections] = {}
+        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncConnections] = (
+            weakref.WeakKeyDictionary()
+        )
         self._async_pid = os.getpid()
 
     @property
@@ -196,7 +126,7 @@ class Database:
     @asynccontextmanager
     async def aconnection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
         """The same for coroutines."""
-        pool, connection = await self._atake()
+        owner, connection = await self._atake()
         try:
             if connection.autocommit:
                 await connection.set_autocommit(False)
@@ -207,7 +137,7 @@ class Database:
                 await _areset(connection)
             finally:
                 # Also when a cancellation cuts the reset off: the pool would have one connection less from then on.
-                await pool.putconn(connection)
+                await owner.give_back(connection)
 
     def borrow(self) -> Loan:
         """A connection in autocommit, for work of one statement; `give_back` it, whatever happened to it.
@@ -233,14 +163,7 @@ class Database:
 
     async def agive_back(self, loan: AsyncLoan) -> None:
         """`give_back` for coroutines."""
-        pool, connection = loan
-        try:
-            if connection.pgconn.transaction_status not in _AT_REST:
-                await connection.rollback()
-        except Error:
-            await connection.close()
-        finally:
-            await pool.putconn(connection)
+        await loan.owner.give_back(loan.connection)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in an event loop of its own, and close the connections it opened."""
@@ -264,9 +187,9 @@ class Database:
         """Close the running loop's pools, and the sync ones."""
         if self._lasting is not None:
             await self._lasting.aclose()
-        pool = self._async.pop(asyncio.get_running_loop(), None)
-        if pool is not None:
-            await pool.close()
+        connections = self._async.pop(asyncio.get_running_loop(), None)
+        if connections is not None:
+            await connections.close()
         self.close()
 
     def _take(self) -> Loan:
@@ -282,21 +205,21 @@ class Database:
             return Loan(owner, owner.take())
 
     async def _atake(self) -> AsyncLoan:
-        pool = await self._async_pool()
+        owner = await self._async_connections()
         with _waited_for():
             for _ in range(self._max_size):
-                connection = await pool.getconn()
+                connection = await owner.take()
                 if not _was_cut(connection):
-                    return AsyncLoan(pool, connection)
+                    return AsyncLoan(owner, connection)
                 await connection.close()
-                await pool.putconn(connection)
-            return AsyncLoan(pool, await pool.getconn())
+                await owner.give_back(connection)
+            return AsyncLoan(owner, await owner.take())
 
-    def _connections(self) -> _Connections:
+    def _connections(self) -> Connections:
         pid = os.getpid()
         connections = self._sync.get(pid)
         if connections is None:
-            made = _Connections(
+            made = Connections(
                 ConnectionPool(
                     self.dsn, connection_class=Session, open=True, configure=self._count, **self._pool_options()
                 )
@@ -307,20 +230,20 @@ class Database:
                 made.close()
         return connections
 
-    async def _async_pool(self) -> AsyncConnectionPool[AsyncConnection[TupleRow]]:
+    async def _async_connections(self) -> AsyncConnections:
         if self._async_pid != os.getpid():
             # The parent goes on with its pools: of two processes that read from one socket each would get parts of the
             # other's answers.
             self._async, self._async_pid = weakref.WeakKeyDictionary(), os.getpid()
         loop = asyncio.get_running_loop()
-        pool = self._async.get(loop)
-        if pool is None:
-            pool = AsyncConnectionPool(
+        connections = self._async.get(loop)
+        if connections is None:
+            pool: AsyncConnectionPool[AsyncConnection[TupleRow]] = AsyncConnectionPool(
                 self.dsn, connection_class=AsyncSession, open=False, configure=self._acount, **self._pool_options()
             )
-            self._async[loop] = pool
+            connections = self._async[loop] = AsyncConnections(pool)
             await pool.open()
-        return pool
+        return connections
 
     def _count(self, _: Connection[TupleRow]) -> None:
         self.sessions = next(self._counting)
@@ -362,7 +285,7 @@ def _reset(connection: Connection[TupleRow]) -> None:
     if connection.closed:
         return
     try:
-        if connection.pgconn.transaction_status not in _AT_REST:
+        if connection.pgconn.transaction_status not in AT_REST:
             connection.rollback()
         connection.autocommit = True
         # Several statements are one round trip, which what is prepared cannot be.
@@ -376,7 +299,7 @@ async def _areset(connection: AsyncConnection[TupleRow]) -> None:
     if connection.closed:
         return
     try:
-        if connection.pgconn.transaction_status not in _AT_REST:
+        if connection.pgconn.transaction_status not in AT_REST:
             await connection.rollback()
         await connection.set_autocommit(True)
         await connection.execute(_RESET, prepare=False)

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from muster.database import Database, Loan
-from muster.events.driver import Rows, Work, _execute
-from muster.events.log import EventLog
+from muster.events.batch import prepare
+from muster.events.driver import HotQuery, Rows, Work, _execute, run_within
+from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event, NewEvent
 from muster.events.tampering import TamperedLog
 from muster.events.verified import VerifiedLog
@@ -46,9 +47,10 @@ MEANWHILE: dict[str, Callable[[Database, VerifiedLog], None]] = {
 }
 
 
+@pytest.mark.parametrize("found", [["a", "b"], ["a"]], ids=["just before its statement", "just after it"])
 @pytest.mark.parametrize("what", MEANWHILE)
-def test_an_event_written_between_the_two_statements_of_a_read_is_no_harm(
-    database: Database, dsn: str, what: str
+def test_an_event_written_while_a_stream_is_read_is_no_harm(
+    database: Database, dsn: str, what: str, found: list[str]
 ) -> None:
     log, other = VerifiedLog(database), EventLog(Database(dsn))
     other.append("run", some("a"))
@@ -56,15 +58,45 @@ def test_an_event_written_between_the_two_statements_of_a_read_is_no_harm(
     loan = database.borrow()
     work = log._read("run", 0, None, None)
     try:
-        check, read = next(work)
-        answers: list[Rows] = _execute(loan.connection, [check])
+        asked = next(work)
+        answers = _execute(loan.connection, asked) if found == ["a"] else []
         other.append("run", some("b"))
-        answers += _execute(loan.connection, [read])
+        answers = answers or _execute(loan.connection, asked)
         MEANWHILE[what](database, log)
-        assert [event.data["step"] for event in rest(loan, work, answers)] == ["a", "b"]
+        assert [event.data["step"] for event in rest(loan, work, answers)] == found
     finally:
         database.give_back(loan)
         other.database.close()
+
+
+def test_a_read_of_a_stream_is_one_statement_and_an_append_after_it_another_one(database: Database) -> None:
+    EventLog(database).append("run", some("a", 3))
+    log = VerifiedLog(database)
+    for _ in range(2):
+        assert len(next(log._read("run", 0, ["a"], None))) == 1
+        assert len(list(log.read("run", steps=["a"]))) == 3
+    assert [type(query) for query in next(log._append("run", [prepare("run", some("b"), None, None)]))] == [HotQuery]
+
+
+def test_an_append_does_not_follow_an_event_that_was_rolled_back(database: Database) -> None:
+    log = VerifiedLog(database)
+    log.append("run", some("a"))
+    assert len(list(log.read("run"))) == 1
+    event = NewEvent(type="step.started", data={"step": "b", "index": 0, "epoch": 0}, key="once")
+    with database.connection() as connection:
+        for _ in range(2):  # The second time the first event is looked up, by its key, and checked.
+            run_within(connection, log.appending("run", [event]))
+        connection.rollback()
+    assert [event.version for event in log.append("run", some("c"))] == [2]
+    assert [event.data["step"] for event in log.read("run")] == ["a", "c"]
+    assert log.verify("run") is None
+
+
+def test_more_keys_than_a_page_has_events_are_found_at_once(database: Database) -> None:
+    log, keys = VerifiedLog(database), [f"key {number}" for number in range(READ_PAGE + 50)]
+    log.append("run", [NewEvent(type="step.started", data={"step": "a"}, key=key) for key in keys])
+    for _ in range(2):  # The first time all are new.
+        assert list(log.under_keys("run", keys)) == keys
 
 
 def test_another_connection_does_not_have_a_stream_verified_anew(database: Database) -> None:
@@ -74,8 +106,8 @@ def test_another_connection_does_not_have_a_stream_verified_anew(database: Datab
     before = database.sessions
     one_more_connection(database, log)
     assert database.sessions > before
-    check, _ = next(log._read("run", 0, None, None))
-    assert check.parameters["after"] == 50  # type: ignore[call-overload]
+    (check,) = next(log._read("run", 0, None, None))
+    assert check.parameters["seen"] == 50  # type: ignore[call-overload]
 
 
 READS: dict[str, Callable[[VerifiedLog], list[str]]] = {

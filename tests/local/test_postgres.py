@@ -156,3 +156,5 @@ def test_only_a_server_that_nobody_wants_again_does_not_wait_for_the_disk(server
         assert lasting.execute("SHOW fsync").fetchone() == ("on",)
     with own_server() as (dsn, _), psycopg.connect(dsn) as passing:
         assert passing.execute("SHOW fsync").fetchone() == ("off",)
+        # Nor does anybody else on the machine need to reach it.
+        assert passing.execute("SHOW listen_addresses").fetchone() == ("",)

@@ -119,6 +119,25 @@ async def test_rows_and_sequences_come_back_as_they_were(copy: Copy, dsn: str, s
     await copy.aclose()
 
 
+async def test_rows_that_cannot_be_deleted_come_back_as_they_were_all_the_same(dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TABLE guests (id serial PRIMARY KEY, name text)")
+        connection.execute("CREATE TABLE rooms (guest int REFERENCES guests)")
+        connection.execute("INSERT INTO guests (name) VALUES ('c'), ('a')")
+        connection.execute("CREATE RULE stays AS ON DELETE TO guests DO INSTEAD NOTHING")
+        connection.execute("ALTER TABLE guests ENABLE ALWAYS RULE stays")
+    copy = Copy("guests", dsn)
+    lent = LentDatabase(copy.database)
+    with lent.connection() as connection:
+        connection.execute("UPDATE guests SET name = 'z'; INSERT INTO rooms VALUES (1)")
+    lent.end()
+    assert copy.put_back()
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT * FROM guests").fetchall() == [(1, "c"), (2, "a")]
+        assert connection.execute("SELECT * FROM rooms").fetchall() == []
+    await copy.aclose()
+
+
 @pytest.mark.parametrize(
     "statement",
     [

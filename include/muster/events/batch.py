@@ -28,6 +28,36 @@ class Head(NamedTuple):
 EMPTY = Head(0, GENESIS)
 """The head of a stream without events."""
 
+_HEADS_KEPT = 10_000
+
+
+class Heads:
+    """Where streams stood when this process last looked: guesses that save an append a round trip.
+
+    If a stream has grown since, the append shows it and costs a round trip more. A stream can only be shorter (another
+    server took over and lacks the last events) after connections were lost: so what was seen before the latest session
+    began is not believed.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Head, int]] = {}
+        """With how many sessions there had been by then."""
+
+    def take(self, stream: str, sessions: int | None) -> Head | None:
+        """Forget and return a stream's head, if it was seen in this session; None stands for no session."""
+        head, seen = self._seen.pop(stream, (None, -1))
+        return head if seen == sessions else None
+
+    def remember(self, stream: str, head: Head, sessions: int) -> None:
+        """Where a stream stood in this session; something newer may be known already."""
+        if len(self._seen) >= _HEADS_KEPT:
+            # All at once: a guess that is missing costs its stream one round trip, an order of use would cost every
+            # append.
+            self._seen.clear()
+        before, of = self._seen.get(stream, (None, -1))
+        if before is None or of != sessions or before.version < head.version:
+            self._seen[stream] = head, sessions
+
 
 class Prepared(NamedTuple):
     """A new event, checked, with its data as it will be stored."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from muster.database import Database
 from muster.errors import MusterError
 from muster.events import statements
-from muster.events.batch import EMPTY, Head, Outcome, Plan, Request, plan, prepare
+from muster.events.batch import EMPTY, Head, Heads, Outcome, Plan, Request, plan, prepare
 from muster.events.coalesce import Coalescer
 from muster.events.codec import Codec, Look, Plain
 from muster.events.driver import Rows, Work, arun, run
@@ -22,9 +22,6 @@ from muster.events.verification import Fault, listing, verifying
 
 READ_PAGE = 250
 """Events fetched at a time: a long stream never has to fit in memory."""
-
-_HEADS_KEPT = 10_000
-_UNSEEN: tuple[Head | None, int] = (None, -1)
 
 
 @dataclass(frozen=True, order=True)
@@ -74,11 +71,7 @@ class EventLog:
         """A log whose events go through a codec, made by `codec` from a function that looks events up by their keys."""
         self._database = database
         self._codec = codec(self._under_keys)
-        # Where streams stood when this process last looked, and how many sessions there had been by then: a guess that
-        # saves a round trip. If a stream has grown since, the write shows it and costs a round trip more. A stream can
-        # only be shorter (another server took over and lacks the last events) after connections were lost: so what was
-        # seen before the latest session began is not believed.
-        self._heads: dict[str, tuple[Head, int]] = {}
+        self._heads = Heads()
         self._coalescer = Coalescer(self._append_all, lambda request: len(request.events))
 
     @property
@@ -315,10 +308,10 @@ class EventLog:
         sessions = self._database.sessions if commits else None
         # Taken out until the append is known to be written: after a failure, or beside another append of this process,
         # the head is read under the lock and not guessed.
-        guess, seen = self._heads.pop(stream, _UNSEEN)
-        if seen != sessions:
+        guess = self._heads.take(stream, sessions)
+        if guess is None and requests[0].expected == 0:
             # The first append to a stream says itself where the stream stands: it needs no round trip to find out.
-            guess = EMPTY if requests[0].expected == 0 else None
+            guess = EMPTY
         if guess is not None:
             attempt = plan(stream, guess, {}, requests)
             # A refusal by a guess is not believed: another process may have written what the request expects. No row
@@ -354,12 +347,8 @@ class EventLog:
         return self._appended(attempt, rows, sessions)
 
     def _appended(self, attempt: Plan, rows: Rows, sessions: int | None) -> list[Outcome]:
-        if len(self._heads) >= _HEADS_KEPT:
-            # All at once: a guess that is missing costs its stream one round trip, an order of use would cost every
-            # append.
-            self._heads.clear()
         if sessions is not None:
-            self._heads[attempt.stream] = attempt.after, sessions
+            self._heads.remember(attempt.stream, attempt.after, sessions)
         return attempt.outcomes(dict(rows))
 
 

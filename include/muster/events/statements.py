@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from muster.events import projections
 from muster.events.batch import Plan
@@ -141,18 +142,33 @@ def lasts(stream: str, steps: Collection[str]) -> Query:
 
 def under_keys(stream: str, keys: Sequence[str]) -> Query:
     """The stream's events under any of the keys."""
-    return Query(
-        f"SELECT {COLUMNS} FROM events WHERE stream = %(stream)s AND key = ANY(%(keys)s::text[])",
-        {"stream": stream, "keys": list(keys)},
-    )
+    return _of_stream(stream, with_keys(keys))
 
 
 def read(
     stream: str, after_version: int, steps: Collection[str] | None, types: Collection[str] | None, limit: int
 ) -> Query:
     """One page of a stream."""
-    conditions = ["stream = %(stream)s", "version > %(after)s"]
-    parameters: dict[str, object] = {"stream": stream, "after": after_version, "limit": limit}
+    return _of_stream(stream, page(after_version, steps, types, limit))
+
+
+class Wanted(NamedTuple):
+    """Which events of a stream are asked for."""
+
+    condition: str
+    """What follows `AND` in the SQL: a condition, and an order and a limit if need be."""
+    parameters: Mapping[str, object]
+
+
+def with_keys(keys: Sequence[str]) -> Wanted:
+    """Those under any of the keys."""
+    return Wanted("key = ANY(%(keys)s::text[])", {"keys": list(keys)})
+
+
+def page(after_version: int, steps: Collection[str] | None, types: Collection[str] | None, limit: int) -> Wanted:
+    """The first ones after a version, of these steps and of no step, of these types."""
+    conditions = ["version > %(after)s"]
+    parameters: dict[str, object] = {"after": after_version, "limit": limit}
     if steps is not None:
         # Events that belong to no step carry the empty name.
         conditions.append("step = ANY(%(steps)s::text[])")
@@ -160,9 +176,25 @@ def read(
     if types is not None:
         conditions.append("type = ANY(%(types)s::text[])")
         parameters["types"] = [str(type) for type in types]
-    return Query(
-        f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY version LIMIT %(limit)s", parameters
-    )
+    return Wanted(f"{' AND '.join(conditions)} ORDER BY version LIMIT %(limit)s", parameters)
+
+
+def unseen(stream: str, seen: int, most: int, wanted: Wanted | None = None) -> Query:
+    """The first `most` events after the version `seen`, and those wanted up to it; each row is followed by its step."""
+    parameters: dict[str, object] = {"stream": stream, "seen": seen, "most": most}
+    columns = f"SELECT {COLUMNS}, step FROM events WHERE stream = %(stream)s"
+    new = f"{columns} AND version > %(seen)s ORDER BY version LIMIT %(most)s"
+    if wanted is None or not seen:
+        return Query(new, parameters)
+    # In one statement, and so in one look at the table: between two, an event that is too new for the one could be
+    # missing from the other.
+    old = f"{columns} AND version <= %(seen)s AND {wanted.condition}"
+    return Query(f"({old}) UNION ALL ({new})", {**parameters, **wanted.parameters})
+
+
+def _of_stream(stream: str, wanted: Wanted) -> Query:
+    sql = f"SELECT {COLUMNS} FROM events WHERE stream = %(stream)s AND {wanted.condition}"
+    return Query(sql, {"stream": stream, **wanted.parameters})
 
 
 FOLLOWING = (

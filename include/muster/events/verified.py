@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 
 from muster.database import Database
 from muster.events import statements
-from muster.events.batch import Outcome, Request
+from muster.events.batch import Head, Outcome, Request
 from muster.events.codec import Codec, Look, Plain
-from muster.events.driver import Query, Rows, Work
+from muster.events.driver import Rows, Work
 from muster.events.log import READ_PAGE, EventLog
 from muster.events.model import Event
 from muster.events.objects import ObjectHarmed
@@ -30,6 +30,9 @@ from muster.events.tampering import TamperedLog, tampered
 from muster.events.verification import Chain, own_hash, strangers
 
 T = TypeVar("T")
+Row = tuple[Any, ...]
+Fits = Callable[[Row], bool]
+"""True for the row of an event that a read returns, followed by its step."""
 EVENTS_KEPT = 200_000
 """Events of which the hashes are kept, of all streams together: about 300 bytes each."""
 
@@ -49,23 +52,27 @@ class _Known:
     @property
     def version(self) -> int:
         """The last version that was checked."""
-        return self.chain.version
+        # Those whose hash is kept, which comes last: what the chain counts may not be found here yet.
+        return len(self.hashes)
 
-    def take(self, rows: Rows) -> str | None:
+    def take(self, rows: Rows, fits: Fits) -> str | None:
         """Check the rows that follow, each with its step; the fault of the first wrong one, None when all are right."""
         for row in rows:
             if row[2] <= self.version:
-                # Another coroutine has read and checked it since this one asked.
+                # Another coroutine has read and checked it since this one asked. What this one returns has to be the
+                # same.
+                if fits(row) and (what := self.wrong(row)) is not None:
+                    return what
                 continue
             event = as_stored(row)
             if (fault := self.chain.check(event, own_hash(row), row[-1])) is not None:
                 return fault.message
-            self.hashes.append(bytes.fromhex(event.hash))
             self.types.append(event.type)
             self.of_type.setdefault(event.type, []).append(event.version)
             self.of_step.setdefault(row[-1], []).append(event.version)
             if event.key is not None:
                 self.of_key[event.key] = event.version
+            self.hashes.append(bytes.fromhex(event.hash))
         return None
 
     def versions(self, after: int, steps: Collection[str] | None, types: Collection[str] | None) -> Iterator[int]:
@@ -109,10 +116,10 @@ class Verified:
             self._known.move_to_end(stream)
             return known
 
-    def take(self, known: _Known, page: Rows) -> str | None:
+    def take(self, known: _Known, page: Rows, fits: Fits) -> str | None:
         """Check the rows that follow; the fault of the first wrong one, None when all are right."""
         with self._lock:
-            return known.take(page)
+            return known.take(page, fits)
 
     def forget(self, stream: str) -> None:
         """Begin anew each time the stream is asked for: a person may have put it right."""
@@ -141,25 +148,36 @@ class VerifiedLog(EventLog):
     def _read(
         self, stream: str, after: int, steps: Collection[str] | None, types: Collection[str] | None
     ) -> Work[list[Event]]:
-        query = statements.read(stream, after, steps, types, READ_PAGE)
-        names = None if types is None else [str(type) for type in types]
+        page = statements.page(after, steps, types, READ_PAGE)
+        own = None if steps is None else {"", *steps}
+        names = None if types is None else {str(type) for type in types}
+
+        def fits(row: Sequence[Any]) -> bool:
+            return row[2] > after and (own is None or row[-1] in own) and (names is None or row[6] in names)
 
         def look() -> Work[list[Event]]:
-            known, upto, rows = yield from self._checked(stream, query)
+            sessions = self._database.sessions
+            known, upto, rows = yield from self._checked(stream, page, fits)
+            # Whoever reads a run is likely to write to it next. Only here, because this work is never a part of a
+            # transaction that has written: an event that may yet be rolled back is no head to go by.
+            if upto:
+                self._heads.remember(stream, Head(upto, known.hashes[upto - 1].hex()), sessions)
+            rows = rows[:READ_PAGE]
             # A full page says nothing about the events after it: they are for the next read.
             last = rows[-1][2] if len(rows) == READ_PAGE else upto
             wanted = {version for version in known.versions(after, steps, names) if version <= min(last, upto)}
-            return (yield from self._right(stream, known, rows, wanted))
+            return (yield from self._right(stream, rows, wanted))
 
         return (yield from self._twice(look))
 
     def _under_keys(self, stream: str, keys: Sequence[str]) -> Work[list[Event]]:
-        query = statements.under_keys(stream, list(keys))
+        asked = frozenset(keys)
 
         def look() -> Work[list[Event]]:
-            known, upto, rows = yield from self._checked(stream, query)
+            under = statements.with_keys(keys)
+            known, upto, rows = yield from self._checked(stream, under, lambda row: row[7] in asked)
             wanted = {known.of_key[key] for key in keys if known.of_key.get(key, upto + 1) <= upto}
-            return (yield from self._right(stream, known, rows, wanted))
+            return (yield from self._right(stream, rows, wanted))
 
         return (yield from self._twice(look))
 
@@ -169,7 +187,8 @@ class VerifiedLog(EventLog):
 
         def look() -> Work[list[Event]]:
             known, _, _ = yield from self._checked(stream)
-            return (yield from self._right(stream, known, rows, set()))
+            self._compare(stream, known, rows)
+            return (yield from self._right(stream, rows, set()))
 
         return (yield from self._twice(look))
 
@@ -186,47 +205,56 @@ class VerifiedLog(EventLog):
             # been outdated: another server has taken over and lacks the last events.
             return (yield from look())
 
-    def _checked(self, stream: str, query: Query | None = None) -> Work[tuple[_Known, int, Rows]]:
-        """Check a stream's new events; the stream, how far it was known as the query was answered, and the answer."""
+    def _checked(
+        self, stream: str, wanted: statements.Wanted | None = None, fits: Fits = lambda row: False
+    ) -> Work[tuple[_Known, int, list[Row]]]:
+        """Check a stream's new events; the stream, how far it was looked through, and the events that are wanted.
+
+        Args:
+            wanted: Which events; None for none.
+            fits: The same of their rows.
+        """
         known = self.verified.of(stream)
-        upto, rows = yield from self._catch_up(stream, known, query)
+        upto, rows = yield from self._catch_up(stream, known, wanted, fits)
         # A stream that was removed as a whole has no chain to be broken, but has left its rows in the projections.
         if not upto and (yield from strangers(stream)):
             raise self._harm(stream, known.chain.all_missing().message)
-        if any(row[2] > upto for row in rows):
-            # The query saw events that were written after the page was read. They are checked into this `_Known`: the
-            # log may keep another one by now, and the rows are compared with this one.
-            yield from self._catch_up(stream, known)
         self.verified.harmed.discard(stream)
         return known, upto, rows
 
-    def _catch_up(self, stream: str, known: _Known, query: Query | None = None) -> Work[tuple[int, Rows]]:
-        """Check the new events; the version up to which the query's answer has to be complete, and that answer."""
+    def _catch_up(
+        self, stream: str, known: _Known, wanted: statements.Wanted | None, fits: Fits
+    ) -> Work[tuple[int, list[Row]]]:
+        """Check the new events; the version up to which they were read, and the rows that are wanted, in order."""
         while True:
-            upto = known.version
-            new = Query(
-                f"SELECT {statements.COLUMNS}, step FROM events WHERE stream = %(stream)s AND version > %(after)s"
-                " ORDER BY version LIMIT %(limit)s",
-                {"stream": stream, "after": upto, "limit": READ_PAGE},
-            )
-            # In this order: the second sees whatever the first has seen. The other way round, an event written in
-            # between would be known and missing from the answer, as if somebody had removed it.
-            page, *answers = yield [new] if query is None else [new, query]
-            self._take(stream, known, page)
-            if len(page) < READ_PAGE:
+            seen = known.version
+            (rows,) = yield [statements.unseen(stream, seen, READ_PAGE, wanted)]
+            new = [row for row in rows if row[2] > seen]
+            if (fault := self.verified.take(known, new, fits)) is not None:
+                raise self._harm(stream, fault)
+            if len(new) < READ_PAGE:
+                old = [row for row in rows if row[2] <= seen]
+                self._compare(stream, known, old)
                 # Not `known.version`: another coroutine may have read on meanwhile, and what it has seen since need not
                 # be in this answer.
-                return page[-1][2] if page else upto, answers[0] if answers else []
+                return new[-1][2] if new else seen, [*old, *filter(fits, new)]
 
-    def _right(self, stream: str, known: _Known, rows: Rows, wanted: set[int]) -> Work[list[Event]]:
-        """The rows as events.
+    def _compare(self, stream: str, known: _Known, rows: Rows) -> None:
+        """Compare rows with what was checked before.
 
         Raises:
-            TamperedLog: one of them is not as it was written, or one that is wanted is not among them.
+            TamperedLog: one is not as it was written.
         """
         for row in rows:
             if (what := known.wrong(row)) is not None:
                 raise self._harm(stream, what)
+
+    def _right(self, stream: str, rows: Rows, wanted: set[int]) -> Work[list[Event]]:
+        """The rows, which were checked, as events.
+
+        Raises:
+            TamperedLog: one that is wanted is not among them.
+        """
         if missing := wanted.difference(row[2] for row in rows):
             raise self._harm(stream, f"event {min(missing)} is missing, or is not what was written")
         try:
@@ -236,10 +264,6 @@ class VerifiedLog(EventLog):
         except TamperedLog:
             self.verified.forget(stream)
             raise
-
-    def _take(self, stream: str, known: _Known, page: Rows) -> None:
-        if (fault := self.verified.take(known, page)) is not None:
-            raise self._harm(stream, fault)
 
     def _harm(self, stream: str, what: str) -> TamperedLog:
         self.verified.forget(stream)

@@ -116,15 +116,17 @@ class PersonalCodec:
 
     def open(self, stream: str, events: Sequence[Event]) -> Work[list[Event]]:
         """The events with sealed values opened; values whose key is gone are marked as forgotten."""
-        if not events or not (yield from self._may_hold_seals(stream)):
+        if not events or not (yield from self._may_hold_seals(stream, events)):
             return list(events)
         ids = set[str]().union(*(sealed_ids(event.data) for event in events))
         keys = (yield from self._vault.keys(sorted(ids))) if ids else {}
         return [replace(event, data=open_all(event.data, keys, stream)) for event in events]
 
-    def _may_hold_seals(self, stream: str) -> Work[bool]:
+    def _may_hold_seals(self, stream: str, events: Sequence[Event]) -> Work[bool]:
         try:
-            return (yield from self._rules_of(stream, ())) is not None
+            # Whoever reads a run from its beginning has just read what opened it.
+            opened = [event for event in events if event.key == OPENED]
+            return (yield from self._rules_of(stream, (), opened)) is not None
         except DefinitionGone:
             # Reading must work without the definition. Sealed values are marked as such, so look for them in the
             # events.
@@ -141,12 +143,16 @@ class PersonalCodec:
         # Redacted first: in sealed text the redaction could not find a secret.
         return [sealer.event(replace(event, data=redact_data(event.data))) for event in events]
 
-    def _rules_of(self, stream: str, events: Sequence[NewEvent]) -> Work[_Rules | None]:
-        """The run's rules, from its `run.opened`, stored or among `events`. Kept, because they never change."""
+    def _rules_of(self, stream: str, events: Sequence[NewEvent], stored: Sequence[Event] = ()) -> Work[_Rules | None]:
+        """The run's rules, from its `run.opened`, stored or among `events`. Kept, because they never change.
+
+        Args:
+            stored: That event, if the caller has read it.
+        """
         known = self._rules.get(stream, _UNKNOWN)
         if not isinstance(known, _Unknown):
             return known
-        stored = yield from self._look(stream, [OPENED])
+        stored = stored or (yield from self._look(stream, [OPENED]))
         if not stored:
             new = next((event for event in events if event.type == EventType.RUN_OPENED), None)
             # Not kept until `run.opened` is stored: before that the run may still turn out to be about somebody, and if

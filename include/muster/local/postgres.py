@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 
@@ -28,17 +29,31 @@ RESTART_PATIENCE = 5.0
 ROOTS_DATA = Path("/var/lib/muster")
 """Where servers that root starts live: they run as `nobody`, which may not enter a project below `/root`."""
 UNPRIVILEGED = "nobody"
+_PASSING = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    # Else it comes at any time, and holds locks on tables that are put back.
+    "autovacuum": "off",
+    # Its tables are small and always made anew. After each time PostgreSQL would plan five times before it kept a plan.
+    "plan_cache_mode": "force_generic_plan",
+}
+"""Settings of a server whose data nobody needs once it has ended."""
 
 
 class PostgresServer:
-    """One server with its own data directory, on loopback TCP only; it ends when this process does."""
+    """One server with its own data directory, on loopback TCP or a socket there; it ends when this process does."""
 
     def __init__(
         self, data: Path, *, port: int, password: str, superuser: str = "muster", lasting: bool = True
     ) -> None:
         self.data = data
         self.lasting = lasting
-        """False for a server whose data nobody needs after a power failure: it does not wait for the disk."""
+        """False for a server whose data nobody needs once it has ended: it spares what would keep them.
+
+        Nobody but this process and its children asks it, so it listens on a socket in its folder, which takes less of
+        the kernel than TCP.
+        """
         self.port = port
         self._password = password
         self._superuser = superuser
@@ -47,7 +62,8 @@ class PostgresServer:
 
     def dsn(self, database: str = "postgres") -> str:
         """A libpq URI for `database`."""
-        return f"postgresql://{self._superuser}:{self._password}@127.0.0.1:{self.port}/{database}"
+        host = "127.0.0.1" if self.lasting else quote(str(self.data), safe="")
+        return f"postgresql://{self._superuser}:{self._password}@{host}:{self.port}/{database}"
 
     def start(self) -> None:
         """Make the data directory if it is missing, start, and return when a connection works.
@@ -84,13 +100,13 @@ class PostgresServer:
 
     def _spec(self) -> ProcessSpec:
         options = {
-            "listen_addresses": "127.0.0.1",
-            "unix_socket_directories": "",
+            "listen_addresses": "127.0.0.1" if self.lasting else "",
+            "unix_socket_directories": "" if self.lasting else str(self.data),
             "max_connections": str(_connections()),
         }
         # Else fsync stays on: "nothing is lost" must hold on a laptop too.
         if not self.lasting:
-            options |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+            options |= _PASSING
         command = [str(_binaries() / "postgres"), "-D", str(self.data), "-p", str(self.port)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
@@ -99,8 +115,9 @@ class PostgresServer:
             command=command,
             environment=dict(os.environ),
             log=self.log,
-            # PostgreSQL's fast shutdown. At SIGTERM it would wait until its last client has gone.
-            stop=signal.SIGINT,
+            # PostgreSQL's fast shutdown. At SIGTERM it would wait until its last client has gone, at SIGQUIT it does
+            # not write down what it has in memory.
+            stop=signal.SIGINT if self.lasting else signal.SIGQUIT,
             grace=30.0,
             foundation=True,
             user=UNPRIVILEGED if os.getuid() == 0 else None,

@@ -40,7 +40,7 @@ class Player(ABC):
         Raises:
             PermanentError: the list cannot be laid out.
         """
-        if not (await definition_of(self.services(), ref.run)).step(ref.step).is_mapped:
+        if not (await definition_of(self.services(), ref.run, ref.epoch)).step(ref.step).is_mapped:
             return [ref]
         fan_out = await self.task(expand, ref)
         return [replace(ref, slot=slot) for slot in range(fan_out.slots())]
@@ -56,7 +56,7 @@ class Player(ABC):
             begun = await self.task(lambda services, ref: unwinding.begin(services, ref, states), ref)
             if begun.status != "succeeded":
                 return begun.status
-        for step in compensation_order(await definition_of(self.services(), run)):
+        for step in compensation_order(await definition_of(self.services(), run, epoch)):
             if only is not None and step not in only:
                 continue
             if (await self.task(unwinding.compensate, replace(ref, step=step))).status == "failed":
