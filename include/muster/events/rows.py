@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC
+from sys import intern
 from typing import Any
 
 from muster.events import statements
@@ -28,6 +29,8 @@ def as_stored(row: Sequence[Any]) -> Event:
 
 def _event(row: Sequence[Any], type: str, data: Any) -> Event:
     position, stream, version, id, at, causation, _, key, actor, correlation, previous, own = row[:12]
+    # Shared, because thousands of events of a run are in memory at once, and the driver makes a text for each row.
+    type, actor, stream, correlation = map(intern, (type, actor, stream, correlation))
     return Event(
         type=type,
         data=data,

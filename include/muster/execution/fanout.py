@@ -88,12 +88,11 @@ async def expand(services: Services, ref: WorkRef) -> FanOut:
         StepNotInScope: it was never laid out, and this execution does not do it.
         PermanentError: `each` or `when` cannot be evaluated; the step's failure is in the log.
     """
-    view, step = await load(services, ref)
-    # In a thread, here and where a list is evaluated: a long one on the event loop would hold up all other work.
-    await asyncio.to_thread(lambda: view.state)
+    view, step = await load(services, ref, for_items=True)
     # Only the events of other steps show which items a redrive of an earlier step has outdated.
     if view.state.redriven:
         view = await load_all(services, ref.run)
+        await asyncio.to_thread(lambda: view.state)  # As lists are: on the event loop it would hold up all other work.
     expanded = _recorded(view, step, ref)
     if expanded is None:
         ref.ensure_in_scope()
@@ -130,11 +129,12 @@ async def load_fan_out(services: Services, ref: WorkRef) -> FanOut:
 
 def _fan_out(services: Services, view: RunView, step: ResolvedStep, ref: WorkRef, expanded: Event) -> FanOut:
     said = StepExpanded.of(expanded)
-    variables = Variables(partial(view.variables, step, services))
     kept = last_endings(view, step) if ref.is_preserved else _kept(view, step, expanded, ref)
     # Tasks of a team wait also for those that have no work in this execution.
     among = kept if step.pulls else said.indices
     left = {index: kept[index] for index in among if index is not None and index in kept}
+    view = view.for_items(step.id)  # Kept in memory: without the events of other steps, most of its run's.
+    variables = Variables(partial(view.variables, step, services))
     return FanOut(view, step, said.indices, variables, said.epoch, left, said.members or ())
 
 

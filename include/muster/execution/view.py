@@ -48,6 +48,8 @@ class RunView:
     opened: Event
     """The run's first event without data that may be personal; `state` has those."""
     events: Sequence[Event]
+    folded: RunState | None = None
+    """The state, where it is of more events than these."""
 
     @property
     def requested_by(self) -> str | None:
@@ -57,7 +59,15 @@ class RunView:
     @cached_property
     def state(self) -> RunState:
         """The fold of the events this view was loaded with."""
-        return fold(self.events)
+        return fold(self.events) if self.folded is None else self.folded
+
+    def for_items(self, step: str) -> RunView:
+        """The same state, with the events that the items of a step look into: its own, and those about the run.
+
+        Whoever has laid out a list keeps this one: of the events of other steps, the state holds what counts.
+        """
+        own = [event for event in self.events if event.step in (None, step)]
+        return replace(self, events=own, folded=self.state)
 
     @cached_property
     def workspaces(self) -> Mapping[str, str]:
@@ -98,8 +108,11 @@ class RunView:
         return variables_for(self.definition, step.references, self.state, services)
 
 
-async def load(services: Services, ref: WorkRef) -> tuple[RunView, ResolvedStep]:
+async def load(services: Services, ref: WorkRef, *, for_items: bool = False) -> tuple[RunView, ResolvedStep]:
     """The events and the definition that one step of a run needs, and the step itself.
+
+    Args:
+        for_items: Keep only what `RunView.for_items` keeps, so that the events of other steps are never all in memory.
 
     Raises:
         NeverOpened: the run was never opened.
@@ -113,8 +126,15 @@ async def load(services: Services, ref: WorkRef) -> tuple[RunView, ResolvedStep]
     needed = {step.id, *step.after, *step.references}
     # Also all questions and branches further up: a rejection there, or a branch not taken, may skip this step.
     needed.update(before.id for before in ancestors(definition, step) if before.asks or before.chooses)
-    events = [event async for event in services.log.aread(run, steps=needed)]
-    return RunView(run, definition, opened, events), step
+    read = services.log.aread(run, steps=needed)
+    if not for_items:
+        return RunView(run, definition, opened, [event async for event in read]), step
+    # Folded as they come, page by page: between two pages other work of the event loop has its turn.
+    state, own = RunState(), list[Event]()
+    async for event in read:
+        state.apply(event)
+        own += [event] if event.step in (None, step.id) else []
+    return RunView(run, definition, opened, own, state), step
 
 
 async def load_all(services: Services, run: str) -> RunView:
