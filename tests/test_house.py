@@ -29,7 +29,7 @@ SHARED = {
 """Rooms that every other room may use."""
 ROOMS = {
     "language": {"isolation.spec", "agents.spec", "skills.index", "coordination.plans", "coordination.formation"},
-    "skills": {"events", "recovery"},
+    "skills": {"events", "recovery", "coordination.blackboard", "coordination.messages"},
     "agents": {"events", "skills", "recovery", "isolation"},
     "isolation": set(),
     "events": set(),

@@ -15,6 +15,7 @@ from muster.agents.types import Returns
 from muster.database import Database
 from muster.documents import NO_DOCUMENTS, Documents
 from muster.events.log import EventLog
+from muster.skills.registry import Together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class AgentCall:
     """The automation's settings: `prices` is read here, tools get them all."""
     documents: Documents = NO_DOCUMENTS
     """The files its tools may read."""
+    together: Together | None = None
+    """What its tools have together with others who work at the run."""
     request_timeout: float = 120.0
     """Seconds one request to a model may take."""
 

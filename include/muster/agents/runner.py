@@ -245,6 +245,7 @@ def _context(call: AgentCall, services: AgentServices, key: str) -> SkillContext
         workspace=services.workspace(call.run),
         settings=call.settings,
         documents=call.documents,
+        together=call.together,
     )
 
 

@@ -41,6 +41,10 @@ class Task(YamlModel):
     """What it gives: a Pydantic model by name, or a JSON Schema; default: as the agent says, else text."""
     effort: float = Field(default=60, gt=0, le=1e7)
     """How long it is expected to take, in seconds; the order of tasks follows from it."""
+    reads: list[Name] | None = None
+    """Of the shared context, the keys that whoever does it may read; default: all that the team may."""
+    writes: list[Name] | None = None
+    """The keys that it may write; default: all that the team may."""
     touches: list[str] = []
     """The resources that it changes: files, records, names; `*` stands for any text."""
 

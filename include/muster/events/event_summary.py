@@ -84,6 +84,9 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
             return said.agent, said.model, f"{said.cost} USD" if said.cost is not None else "price unknown"
         case work.ToolCalled():
             return said.agent, said.tool
+        case work.ContextShown():
+            left = f"{len(said.left_out)} left out" if said.left_out else None
+            return said.agent, f"{len(said.versions)} entries, about {said.tokens} tokens", left
         case people.ApprovalRequested():
             return words(said.subject), ", ".join(said.assignees)
         case people.ApprovalTold() | people.ApprovalReminded() | people.ApprovalEscalated():

@@ -46,6 +46,7 @@ class EventType(StrEnum):
     STEP_COMPLETED = "step.completed"
     MODEL_CALLED = "model.called"
     TOOL_CALLED = "tool.called"
+    CONTEXT_SHOWN = "context.shown"
     APPROVAL_REQUESTED = "approval.requested"
     APPROVAL_TOLD = "approval.told"
     APPROVAL_REMINDED = "approval.reminded"

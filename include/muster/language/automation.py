@@ -10,6 +10,7 @@ from muster.language.durations import Duration
 from muster.language.fields import Line, Text, Values
 from muster.language.kinds import Step
 from muster.language.personal import Personal
+from muster.language.shares import Context
 from muster.language.steps import Retry, Target, union_of
 from muster.language.triggers import Trigger
 from muster.yaml_model import Name, SkillName, Usd, YamlModel
@@ -137,6 +138,8 @@ class Automation(YamlModel):
     """What every step has that does not say otherwise."""
     personal: Personal | None = None
     """Which data is about a person; default: none."""
+    shared_context: Context | None = None
+    """What its steps know together; default: nothing."""
     settings: dict[Name, object] = {}
     """Settings of this automation; they win over the folder's and the site's."""
     steps: Annotated[list[Step], Field(min_length=1, max_length=500)]

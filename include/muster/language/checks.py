@@ -9,6 +9,7 @@ from muster.language import inputs as input_checks
 from muster.language.approvals import check_approvals
 from muster.language.automation import Automation, SkillCheck
 from muster.language.conditions import check_answers, check_conditions, check_lists
+from muster.language.context import check_context
 from muster.language.early import RUN_KEYS, check_early, named, parsed
 from muster.language.explain import Located, a
 from muster.language.expressions import texts
@@ -30,7 +31,7 @@ from muster.language.site_catalog import (
     variables_in_settings,
 )
 from muster.language.spot import Spot
-from muster.language.steps import MappedStep, StepBase, WorkStep
+from muster.language.steps import MappedStep, SharingStep, StepBase, WorkStep
 from muster.language.triggers import kind_of
 from muster.language.triggers.schedule import check_schedule
 from muster.language.usage import WITH_EXPRESSIONS, Usage
@@ -88,6 +89,7 @@ class _Checker:
         yield from input_checks.check(automation.inputs, document)
         yield from self._deadlines()
         yield from check_personal(automation.personal, automation.inputs, self.ids, document)
+        yield from self._context()
         yield from computed_settings(document, automation.settings, ("settings",))
         yield from variables_in_settings(document, automation.settings, ("settings",))
         yield from file_settings(document, automation.settings, ("settings",))
@@ -306,6 +308,22 @@ class _Checker:
                 yield from check_lookalikes(raw[key], spot, key, variables=variables)
         for key in ("triggers", "deadlines", "incidents"):
             yield from check_lookalikes(self.document.data.get(key), self._spot(key), variables="anywhere")
+
+    def _context(self) -> Iterator[Problem]:
+        automation = self.automation
+        shared = [
+            (position, step.context)
+            for position, step in enumerate(self.steps)
+            if isinstance(step, SharingStep) and step.context is not None
+        ]
+        yield from check_context(
+            automation.shared_context,
+            shared,
+            automation.inputs,
+            self.document,
+            self.catalog.skills,
+            is_personal=automation.personal is not None,
+        )
 
     def _no_expressions(self) -> Iterator[Problem]:
         for key in ("title", "description", "owner"):

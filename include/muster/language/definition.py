@@ -11,6 +11,7 @@ from muster.agents.spec import AgentSpec
 from muster.language.kinds import AnyStep
 from muster.language.resolved import Resolved, ResolvedPersonal, ResolvedTarget
 from muster.language.resolved_step import ResolvedStep
+from muster.language.shares import ResolvedContext
 from muster.language.triggers import AnyTrigger
 from muster.yaml_model import Usd
 
@@ -56,6 +57,8 @@ class Definition(Resolved):
     """The most retries that all steps of one run may use together; None for no limit."""
     personal: ResolvedPersonal | None = None
     """What of a run can be forgotten."""
+    shared_context: ResolvedContext | None = None
+    """What its steps know together."""
     settings: dict[str, object] = {}
     steps: tuple[AnyStep, ...]
     agents: dict[str, AgentSpec] = {}

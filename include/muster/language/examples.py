@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from muster.language.kinds import KINDS as _KINDS
+from muster.language.shares import EXAMPLE
 
 SKILLS = '''from decimal import Decimal
 
@@ -361,5 +362,5 @@ steps:
 """
 """Items that do not begin once another one has failed."""
 
-MORE = (AUTOMATION, PERSONAL, STEPS, COMPENSATING, REJECTED, SET_ASIDE, FAILING)
+MORE = (AUTOMATION, PERSONAL, EXAMPLE, STEPS, COMPENSATING, REJECTED, SET_ASIDE, FAILING)
 """The automations of the page beside the first, those of the kinds, and the one that extends another."""

@@ -23,6 +23,7 @@ from muster.language.problems import one_of
 from muster.language.reserved import RESERVED_KEYS
 from muster.language.resolve import LONGEST_UNDOING, PERSISTENT
 from muster.language.schema import SCHEMAS, as_text
+from muster.language.shares import EXAMPLE, Context, Shares
 from muster.language.steps import (
     AgentFallback,
     ClassRetry,
@@ -46,6 +47,8 @@ def page() -> str:
         _tables([Automation, *_triggers(), Deadline, SqlCheck, SkillCheck]),
         _tables([Budget, Personal]),
         _yaml(examples.PERSONAL),
+        _tables([Context, Shares]),
+        _yaml(EXAMPLE),
         _tables([StepDefaults]),
         _steps(),
         _fill(prose.ENDINGS, rejected=examples.REJECTED, set_aside=examples.SET_ASIDE, failing=examples.FAILING),

@@ -20,6 +20,7 @@ from muster.language.resolved import (
     ResolvedTarget,
 )
 from muster.language.resolved_step import ResolvedStep
+from muster.language.shares import resolve_context
 from muster.language.site_catalog import SiteCatalog
 from muster.language.steps import ClassRetry, Compensation, MappedStep, Retry, StepBase, Target, WorkStep
 from muster.language.triggers import kind_of
@@ -64,6 +65,7 @@ def resolve(
         budget=automation.budget.usd if automation.budget else None,
         retries=automation.budget.retries if automation.budget else None,
         personal=resolve_personal(automation.personal),
+        shared_context=resolve_context(automation.shared_context),
         settings=dict(settings),
         steps=steps,
         agents=_inlined(steps, catalog),

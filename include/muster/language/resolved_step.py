@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from muster.errors import PermanentError
 from muster.language.resolved import Resolved, ResolvedCompensation, ResolvedFallback, ResolvedRetry
+from muster.language.shares import ResolvedShares
 from muster.skills.index import Lane
 
 Failures = Literal["stop", "undo", "continue"]
@@ -50,6 +51,8 @@ class ResolvedStep(Resolved, ABC):
     fallback: ResolvedFallback | None = None
     compensate: ResolvedCompensation | None = None
     irreversible: bool = False
+    context: ResolvedShares | None = None
+    """What it reads and writes of the shared context."""
     references: tuple[str, ...] = ()
     """Ids of the steps its expressions use, sorted."""
     when_references: tuple[str, ...] = ()

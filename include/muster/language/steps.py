@@ -12,6 +12,7 @@ from muster.language.durations import Duration
 from muster.language.fields import Elements, Flag, Line, Pack, Text, Values, Words
 from muster.language.resolved import ResolvedAgentFallback, ResolvedSkillFallback
 from muster.language.resolved_step import Failures
+from muster.language.shares import Shares
 from muster.skills.index import Lane
 from muster.yaml_model import Name, SkillName, YamlModel
 
@@ -202,6 +203,13 @@ class WorkStep(MappedStep):
     lane: Lane | None = None
     """Where it executes: in the triggerer (`async`) or a task process (`worker`); default: as the skill says,
     else `worker` for skills and operators, `async` for agents and notices."""
+
+
+class SharingStep(WorkStep):
+    """A step whose work can know of the shared context."""
+
+    context: Shares | None = None
+    """What it reads and writes of the shared context; default: nothing."""
 
 
 if TYPE_CHECKING:

@@ -35,6 +35,7 @@ from muster.execution.outcome import Outcome, not_in_scope
 from muster.execution.overtaken import Overtaken, state_at_rest
 from muster.execution.references import WorkRef
 from muster.execution.services import Services
+from muster.execution.sharing import append_withdrawing
 from muster.execution.stopping import has_closed
 from muster.execution.variables import variables_for, with_forgotten
 from muster.execution.view import RunView, definition_of, load_all
@@ -330,7 +331,7 @@ async def _undone(services: Services, work_item: WorkItem, work_epoch: int, outp
     """Write `compensation.succeeded` while the locks are held, so that their next holder does not undo it again."""
     # The key holds the epoch of the work: of several attempts at undoing that execution the first one counts.
     done = CompensationSucceeded(**work_item.place, work_epoch=work_epoch, output=output)
-    await services.log.aappend(work_item.ref.run, [done.event(key=work_item.ended_key)])
+    await append_withdrawing(services, work_item, [done.event(key=work_item.ended_key)])
 
 
 async def _call(services: Services, work_item: WorkItem) -> object:

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
@@ -26,6 +26,8 @@ from muster.misfits import misfits
 
 if TYPE_CHECKING:
     # Compiling an automation reads this module and must not pay for the database driver.
+    from muster.coordination.blackboard.board import Board
+    from muster.coordination.messages.mailbox import Mailbox
     from muster.database import Database
     from muster.recovery.effects import IdempotentEffect
     from muster.recovery.guarding import Guard
@@ -33,6 +35,18 @@ if TYPE_CHECKING:
 
 Lane = Literal["async", "worker"]
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Together(Protocol):
+    """What those who work at a run have together."""
+
+    def board(self, context: SkillContext) -> Board:
+        """The shared context."""
+        ...
+
+    def messages(self, context: SkillContext) -> Mailbox:
+        """The mailbox of whoever does the work."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +70,29 @@ class SkillContext:
     workspace: Path
     """A folder for files this run produces; kept after the run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    together: Together | None = field(default=None, repr=False)
+    """What it has together with others who work at the run; None when a person tries it by hand."""
     documents: Documents = NO_DOCUMENTS
     """The files it may read: whoever starts a run names files, so a skill opens none but by `documents.read`."""
+
+    @cached_property
+    def board(self) -> Board:
+        """The shared context of the run, as the step's `context` says that it may be read and written."""
+        return self._together.board(self)
+
+    @cached_property
+    def messages(self) -> Mailbox:
+        """The mailbox of whoever does the work, an agent or a step: to write to others of the run, and receive."""
+        return self._together.messages(self)
+
+    @property
+    def _together(self) -> Together:
+        if self.together is None:
+            raise PermanentError(
+                f"{self.run} has no shared context and no mailboxes.",
+                remedy="Call the skill in a step of an automation.",
+            )
+        return self.together
 
     def effect(
         self, name: str, *, request: Any, kind: str = "skill", find_out: FindOut | None = None

@@ -7,7 +7,9 @@ COLUMNS = (
     " withdrawn_because, execution, attempt, board"
 )
 
-_IS_CLOSED = "SELECT FROM runs WHERE runs.id = %(run)s::text AND runs.closed_at IS NOT NULL"
+_IS_CLOSED = (
+    "SELECT FROM runs WHERE runs.id = %(run)s::text AND runs.closed_at IS NOT NULL AND muster_has_ended(runs.id)"
+)
 
 # Of two that have seen the same version one inserts the next, and the other finds it taken: there is nothing to lock.
 _WRITE = """

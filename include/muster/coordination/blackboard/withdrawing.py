@@ -41,9 +41,11 @@ def withdraw(run: str, work: str, reader: Reader) -> Work[set[Watched]]:
     return (yield from _withdraw(_Of(run, work, UNDONE, None, None, True), reader))
 
 
-def withdraw_earlier(run: str, work: str, execution: int, attempt: int, reader: Reader) -> Work[set[Watched]]:
-    """Withdraw what attempts at a work item before this one have written."""
-    return (yield from _withdraw(_Of(run, work, RETRIED, execution, attempt, False), reader))
+def withdraw_earlier(
+    run: str, work: str, execution: int, attempt: int, reader: Reader, *, below: bool = False
+) -> Work[set[Watched]]:
+    """Withdraw what attempts at a work item before this one have written; with `below`, also what their tools have."""
+    return (yield from _withdraw(_Of(run, work, RETRIED, execution, attempt, below), reader))
 
 
 def _withdraw(of: _Of, reader: Reader) -> Work[set[Watched]]:

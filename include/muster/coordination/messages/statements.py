@@ -16,7 +16,9 @@ _INTO = (
     "INSERT INTO messages (run, id, message, sender, mailbox, recipients, topic, conversation, causation, reply_to,"
     " schema, priority, expires_at, body, status, is_first, due_at)"
 )
-_IS_CLOSED = "SELECT FROM runs WHERE runs.id = %(run)s::text AND runs.closed_at IS NOT NULL"
+_IS_CLOSED = (
+    "SELECT FROM runs WHERE runs.id = %(run)s::text AND runs.closed_at IS NOT NULL AND muster_has_ended(runs.id)"
+)
 # What a reply answers: it is refused once that has expired, also if nobody has marked it yet.
 _HAS_EXPIRED = (
     "SELECT FROM messages asked WHERE asked.run = %(run)s::text AND asked.id = %(answers)s::uuid"
@@ -118,7 +120,8 @@ UPDATE messages m SET status = 'waiting', attempts = 0, due_at = clock_timestamp
     is_first = NOT EXISTS (SELECT FROM messages before WHERE before.run = m.run AND before.mailbox = m.mailbox
         AND before.conversation = m.conversation AND before.status = 'waiting')
 WHERE run = %(run)s AND id = %(row)s AND status = 'dead' AND (expires_at IS NULL OR expires_at > clock_timestamp())
-    AND NOT EXISTS (SELECT FROM runs WHERE runs.id = m.run AND runs.closed_at IS NOT NULL)
+    AND NOT EXISTS (SELECT FROM runs WHERE runs.id = m.run AND runs.closed_at IS NOT NULL
+        AND muster_has_ended(runs.id))
 RETURNING mailbox"""
 
 LIST = f"""
@@ -145,4 +148,4 @@ EXPIRE = """
 UPDATE messages SET status = 'expired', settled_at = clock_timestamp(), is_taken = false,
     error = CASE WHEN expires_at <= clock_timestamp() THEN error ELSE 'the run has ended' END
 WHERE status = 'waiting' AND (expires_at <= clock_timestamp() AND NOT (is_taken AND due_at > clock_timestamp())
-    OR run IN (SELECT id FROM runs WHERE closed_at IS NOT NULL))"""
+    OR run IN (SELECT id FROM runs WHERE closed_at IS NOT NULL) AND muster_has_ended(run))"""

@@ -189,3 +189,18 @@ class ToolCalled(OfCall, type=EventType.TOOL_CALLED):
     arguments: Json
     result: Json = sealed(default=None)
     error: RecordedError | None = sealed(default=None)
+
+
+class ContextShown(OfCall, type=EventType.CONTEXT_SHOWN):
+    """An agent was shown what stands in the shared context, before it was asked."""
+
+    shown: list[Json]
+    """Each entry with its key, version, writer and value, the most relevant first."""
+    versions: Mapping[str, int] = plain()
+    """By key, the versions that it was shown."""
+    left_out: list[Json] = plain()
+    """What there was no room for: key, version, about how many tokens, and why."""
+    tokens: int = plain()
+    """About how many tokens it was shown."""
+    room: int = plain()
+    """How many there was room for."""

@@ -13,9 +13,11 @@ from muster.execution.action import Action
 from muster.execution.conversations import asked_under, takes_over
 from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
+from muster.execution.sharing import PROMPTED, asked_of, shown_context, together
 from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.expressions import evaluate, evaluate_marked
 from muster.language.kinds.agent import ResolvedAgent
+from muster.language.shares import ResolvedShares
 from muster.recovery.attempts import quiet
 from muster.recovery.breakers import BreakerOpen, policy_of
 from muster.recovery.ledger import Ledger, Outside
@@ -98,15 +100,23 @@ async def put(
     ask: str,
     data: Mapping[str, object],
     returns: Returns | None,
+    shares: ResolvedShares | None = None,
 ) -> ActionResult:
-    """Ask an agent about a work item, in these words and with this data: no expression in them is evaluated."""
+    """Ask an agent about a work item, in these words and with this data: no expression in them is evaluated.
+
+    It is shown what it may read of the shared context: by `shares`, else as the step says.
+    """
     definition = work_item.view.definition
     agent = definition.agents[name]
+    key, shares = asked_under(work_item, work_item.asked_in, agent.id), shares or work_item.step.context
+    if shares is not None:
+        asked = asked_of(ask, data)
+        data = {**data, PROMPTED: await shown_context(services, work_item, agent.id, key, asked, shares)}
     call = AgentCall(
         run=work_item.view.id,
         step=work_item.step.id,
         index=work_item.index,
-        key=asked_under(work_item, work_item.asked_in, agent.id),
+        key=key,
         effect_key=work_item.effect_key,
         agent=agent,
         takes_over=takes_over(work_item, agent.id),
@@ -116,6 +126,7 @@ async def put(
         budget=definition.budget,
         settings=definition.settings,
         documents=documents_of_run(services, work_item.view),
+        together=together(services, work_item, agent=agent.id, shares=shares),
     )
     result = await run_agent(call, services)
     return ActionResult(output=result.output, output_type=result.output_type, produced_by=result.produced_by)

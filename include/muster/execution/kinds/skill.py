@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from muster.execution.action import Action
 from muster.execution.reading import documents_of_run
 from muster.execution.services import Services
+from muster.execution.sharing import together
 from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.expressions import evaluate
 from muster.language.kinds.skill import ResolvedSkill
@@ -19,7 +20,11 @@ async def call(services: Services, work_item: WorkItem, name: str, arguments: Ma
     """Call a skill for a work item."""
     skill = get_skill(name, services.site)
     values = evaluate(arguments, work_item.variables, where=f"step {work_item.step.id}, with")
-    output = await call_skill(skill, values, skill_context(services, work_item))
+    context = skill_context(services, work_item)
+    if work_item.step.context is not None and skill.wants_context:
+        # Also if this attempt comes to write nothing: what an earlier one has written does not stay.
+        await context.board.abegin()
+    output = await call_skill(skill, values, context)
     return ActionResult(output=output, output_type=f"skill:{skill.name}")
 
 
@@ -37,6 +42,7 @@ def skill_context(services: Services, work_item: WorkItem) -> SkillContext:
         workspace=services.workspace(work_item.view.id),
         settings=work_item.view.definition.settings,
         documents=documents_of_run(services, work_item.view),
+        together=together(services, work_item),
     )
 
 

@@ -12,6 +12,7 @@ from muster.execution.kinds.agent import ask_one_of, put
 from muster.execution.services import Services
 from muster.execution.work_item import ActionResult, WorkItem
 from muster.language.kinds.team import ResolvedTeam
+from muster.language.shares import ResolvedShares
 
 
 async def _act(services: Services, work_item: WorkItem, step: ResolvedTeam) -> ActionResult:
@@ -23,8 +24,27 @@ async def _act(services: Services, work_item: WorkItem, step: ResolvedTeam) -> A
         services,
         work_item,
         _agents(work_item, step, task),
-        lambda agent: put(services, work_item, agent, task.ask, data, task.returns),
+        lambda agent: put(services, work_item, agent, task.ask, data, task.returns, _shares(step, task)),
     )
+
+
+def _shares(step: ResolvedTeam, task: Task) -> ResolvedShares | None:
+    """What of the shared context a task is for: of what the team may read and write, what the task says.
+
+    Raises:
+        PermanentError: it says more than the team may.
+    """
+    own = step.context or ResolvedShares()
+    for right, named, allowed in (("read", task.reads, own.reads), ("write", task.writes, own.writes)):
+        if more := sorted({*(named or ())} - {*allowed}):
+            raise PermanentError(
+                f"Task `{task.id}` is to {right} `{more[0]}` of the shared context, which the team {step.id} may not.",
+                remedy=f"Add it to the `context` of the step, under `{right}s`, or mend the plan.",
+            )
+    if step.context is None:
+        return None
+    reads = own.reads if task.reads is None else tuple(task.reads)
+    return own.model_copy(update={"reads": reads, "writes": own.writes if task.writes is None else tuple(task.writes)})
 
 
 def _agents(work_item: WorkItem, step: ResolvedTeam, task: Task) -> Sequence[str]:

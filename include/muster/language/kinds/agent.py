@@ -10,8 +10,9 @@ from muster.language.fields import Shape, Text, Values
 from muster.language.problems import all_of, did_you_mean
 from muster.language.resolved_step import ResolvedStep
 from muster.language.returns import mistake
+from muster.language.shares import resolve_shares
 from muster.language.step_kind import StepKind
-from muster.language.steps import Fallback, Needs, WorkStep
+from muster.language.steps import Fallback, Needs, SharingStep
 from muster.yaml_model import Name
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from muster.language.spot import Spot
 
 
-class AgentStep(WorkStep):
+class AgentStep(SharingStep):
     """Asks an agent."""
 
     # The discriminator sees to this; editors learn it from here.
@@ -77,6 +78,7 @@ def _resolve(step: AgentStep, catalog: SiteCatalog) -> dict[str, object]:
     first, *others = _able(step, catalog)
     return {
         "agent": first.id,
+        "context": resolve_shares(step.context),
         "others": tuple(other.id for other in others),
         "ask": step.ask,
         "arguments": step.arguments,

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from muster.language.fields import Values
 from muster.language.resolved_step import ResolvedStep
+from muster.language.shares import resolve_shares
 from muster.language.step_kind import StepKind, object_of
-from muster.language.steps import Fallback, WorkStep
+from muster.language.steps import Fallback, SharingStep
 from muster.yaml_model import SkillName
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from muster.language.spot import Spot
 
 
-class SkillStep(WorkStep):
+class SkillStep(SharingStep):
     """Calls a skill: a typed Python function."""
 
     kind: ClassVar[str] = "skill"
@@ -44,6 +45,7 @@ def _resolve(step: SkillStep, catalog: SiteCatalog) -> dict[str, object]:
     entry = catalog.skills.get(step.skill)
     return {
         "skill": step.skill,
+        "context": resolve_shares(step.context),
         "arguments": step.arguments,
         "fallback": step.fallback.resolved(step.arguments, None) if step.fallback else None,
         "lane": entry.lane if entry else None,

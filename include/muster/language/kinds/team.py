@@ -14,8 +14,9 @@ from muster.language.fields import Words
 from muster.language.problems import did_you_mean
 from muster.language.resolved_step import ResolvedStep
 from muster.language.returns import mistake, schema_mistake
+from muster.language.shares import Shares, resolve_shares
 from muster.language.step_kind import StepKind, object_of
-from muster.language.steps import WorkStep
+from muster.language.steps import SharingStep
 from muster.yaml_model import YamlModel
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Team(YamlModel):
     tasks is chosen, and further places go where there is most work; an agent may have several."""
 
 
-class TeamStep(WorkStep):
+class TeamStep(SharingStep):
     """A team of agents that carries out a plan: each member takes the next task that it can do."""
 
     kind: ClassVar[str] = "team"
@@ -150,6 +151,7 @@ def _resolve(step: TeamStep, catalog: SiteCatalog) -> dict[str, object]:
     return {
         "each": step.team.plan if step.team.plan is not None else tasks,
         "failures": step.failures or "undo",
+        "context": resolve_shares(step.context),
         "members": tuple(_members(step, catalog)),
         "size": step.team.size,
     }
@@ -190,6 +192,14 @@ def _check(step: TeamStep, spot: Spot) -> Iterator[Problem]:
             form(Plan(tasks), able, size if isinstance(size, int) else MOST_PLACES)
         except PermanentError as error:
             yield spot.problem(error.message.removesuffix("."), "team", suggestion=error.remedy)
+    shares = step.context or Shares()
+    for right, allowed in (("reads", shares.reads), ("writes", shares.writes)):
+        for position, task in enumerate(tasks):
+            for name in getattr(task, right) or ():
+                if name not in allowed:
+                    hint = did_you_mean(name, allowed) or f"Add it to the step's own `context`, under `{right}`."
+                    message = f"the team {right} no `{name}` of the shared context"
+                    yield spot.problem(message, "team", "tasks", position, right, suggestion=hint)
     for position, task in enumerate(tasks):
         if said_of := mistake(task.returns, spot.catalog.skills):
             yield spot.problem(said_of[0], "team", "tasks", position, "returns", suggestion=said_of[1])
