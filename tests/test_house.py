@@ -50,6 +50,7 @@ ROOMS = {
         "runs",
         "saga",
         "triggers",
+        "coordination.messages",
     },
     "triggers": set(),
     "coordination": {"events"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from muster.coordination.messages import Post
 from muster.operations.reconciling.checks import ask_checks, has_recovered
 from muster.operations.reconciling.effects import find_effects
 from muster.operations.reconciling.findings import QUIET, Airflow, Discrepancy, Kind, Scope
@@ -27,6 +28,9 @@ def reconcile(scope: Scope) -> list[Discrepancy]:
     Raises:
         MusterError: Airflow or the database gives no answer. Mended discrepancies stay mended; call it again.
     """
+    if scope.mend:
+        # Of mailboxes that nobody looks at any more: what is handed out, its receiver marks itself.
+        Post(scope.database).expire()
     discrepancies = []
     for find in FINDERS:
         for discrepancy in find(scope):
