@@ -148,6 +148,23 @@ def test_nor_one_after_which_nobody_could_tell_whether_its_lock_was_still_held(
     assert not {event.type for event in site.services.log.read(run)} & {"step.failed", "step.fell_back", "step.retried"}
 
 
+@pytest.mark.parametrize("code", ["25006", "55P03"])
+@pytest.mark.parametrize("retry", ["", "retry: {times: 2, delay: 0s}, "])
+@pytest.mark.parametrize("shape", LISTS)
+@pytest.mark.parametrize("lane", LANES)
+def test_nothing_is_written_after_a_success_because_its_lock_could_not_be_given_back(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lane: str, shape: str, retry: str, code: str
+) -> None:
+    monkeypatch.setattr(locking, "holding", partial(holding, ttl=0.6))  # What is not released runs out soon.
+    run = opened(site, tmp_path, lock=f"lock: ledger, lane: {lane}, {retry}{LISTS[shape]}")
+    refusing(site, "the release", code=code)
+    again(lambda: site.all_of(run, "one"))
+    assert set((tmp_path / "calls").read_text().split()) == {"step-paid"}
+    state = site.state(run).step("one")
+    assert {work.status for work in state.works} == {"succeeded"}
+    assert not {event.type for event in site.services.log.read(run)} & {"step.failed", "step.fell_back", "step.retried"}
+
+
 ENDINGS = {"step.failed": ("fails", ""), "step.set_aside": ("aside", ""), "step.fell_back": ("fails", "fallback")}
 
 

@@ -485,6 +485,19 @@ def test_text_that_is_compared_or_not_asked_for_is_no_mistake(site: Site, condit
     assert site.step(run, "one").status == "skipped"
 
 
+@pytest.mark.parametrize(("text", "items"), [("", []), ("x", ["x"]), ("false", ["false"])])
+@pytest.mark.parametrize("each", ["[inputs.s] if inputs.s else []", "[inputs.s] | select | list"])
+def test_outside_of_a_condition_text_is_true_unless_it_is_empty(
+    site: Site, each: str, text: str, items: list[str]
+) -> None:
+    many = f'{{id: many, each: "{{{{ {each} }}}}", skill: shop.echo, with: {{value: "{{{{ item }}}}"}}}}'
+    said = "skill: shop.echo, with: {value: \"{{ inputs.s if inputs.s else 'none' }}\"}"
+    one = f"{{id: one, {said}}}"
+    state = site.state(site.run(site.definition(steps(f"  - {many}\n  - {one}", "inputs: {s: {}}")), s=text))
+    assert (state.step("many").output or []) == items
+    assert state.step("one").output == (text or "none")
+
+
 @pytest.mark.parametrize(
     "condition",
     [

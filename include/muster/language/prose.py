@@ -167,6 +167,8 @@ EXPRESSIONS = """## Expressions
 - Where what `and` or `or` give is compared or passed on, it is a value: `{{ (inputs.note or "none") == "none" }}` puts
   a text in the place of an empty one, and `{{ (steps.read and steps.read.kind) == "invoice" }}` compares what stands
   behind `and`. What stands before `and` is asked also there.
+- Elsewhere, as in `each`, `with` and `{% if %}`, text is true unless it is empty: `{{ [inputs.note] if inputs.note
+  else [] }}` is right for a note that may be empty. `"false"` is true there; compare it: `inputs.send == "true"`.
 - The answers about all items of a fan-out (`steps.approve` without `[index]`) are as a whole neither: `muster lint`
   refuses such a condition, and it fails its step. `{{ steps.approve | select | length > 0 }}` says that somebody
   approved; without `select` it counts the items, also rejected ones.

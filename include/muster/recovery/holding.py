@@ -12,6 +12,7 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from muster.errors import MusterError
+from muster.events.failures import lost_if_refused
 from muster.recovery.leases import TTL, Lease, LeaseLost, Leases
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ async def holding(
     Raises:
         LeaseTaken: somebody else held one of the names for all of `wait` seconds; the body did not begin.
         LeaseLost: what the body did may have been done next to the work of somebody else.
+        DatabaseLost: the body came to its end, and the database did not say whether the lease was held until then.
     """
     names, asked = sorted(set(names)), time.monotonic()
     async with _in_line(leases, names, wait):
@@ -66,9 +68,10 @@ async def _kept(leases: Leases, lease: Lease) -> AsyncIterator[None]:
         _under.reset(mark)
     try:
         # The release is the check as well. Asked first and released after it, the lease could run out in between.
-        # Without an answer for so long it has run out.
-        if not await _within(lease.ttl, leases.arelease(lease)):
-            raise lease.lost()
+        # Without an answer for so long it has run out. A refusal says nothing about the body, which has ended.
+        with lost_if_refused():
+            if not await _within(lease.ttl, leases.arelease(lease)):
+                raise lease.lost()
     except TimeoutError as error:
         raise lease.lost() from error
 
