@@ -317,3 +317,18 @@ steps:
     run = shared.run(shared.definition(source))
     assert shared.state(run).step("hear").output == ["step:tell: hello"]
     assert "Did you mean 'step:hear'" in str(shared.state(run).step("wrong").whole.error)
+
+
+def test_an_agent_that_is_asked_again_is_shown_what_it_was_shown(shared: Site) -> None:
+    source = f"""{CONTEXT}
+  - id: find
+    agent: finder
+    ask: Find the facts.
+    with: {{ fact: price, fails: true }}
+    context: {{ reads: [facts, count], writes: [facts, count] }}
+    retry: {{ times: 1, delay: 0s, on: {{ bad_request: {{ times: 1 }}, transient: {{ times: 1 }} }} }}
+"""
+    run = shared.run(shared.definition(source))
+    assert len(list(shared.services.log.read(run, types=[EventType.CONTEXT_SHOWN]))) == 1
+    # However often it was tried, what it noted stands once.
+    assert standing(shared, run) == {"facts": {"price": None}, "count": 1}
