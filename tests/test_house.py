@@ -51,6 +51,7 @@ ROOMS = {
         "saga",
         "triggers",
         "coordination.messages",
+        "isolation",
     },
     "triggers": set(),
     "coordination": {"events"},

@@ -21,7 +21,7 @@ from muster.isolation.machine import machine
 from muster.isolation.workspaces import FOLDER
 from muster.recovery.breakers import BreakerOpen
 from support.agent_services import Services
-from support.programs import processes_with, program
+from support.programs import ancestors, processes_with, program
 from support.waiting import eventually
 
 Call = Callable[..., AgentCall]
@@ -202,7 +202,7 @@ async def test_it_ends_when_what_watches_over_it_is_killed(which: str, services:
     mark = f"watched {os.getpid()} {id(services)} {which}"
     work = asyncio.create_task(run_agent(call(agent=program(FAMILY.format(mark=mark))), services))
     assert await asyncio.to_thread(eventually, lambda: any(services.folder.glob(f"{FOLDER}/*/work/begun")))
-    mine = [pid for pid in processes_with(f"muster.isolation.{which}") if descends(pid)]
+    mine = [pid for pid in processes_with(f"muster.isolation.{which}") if os.getpid() in ancestors(pid)]
     assert mine
     for pid in mine:
         os.kill(pid, signal.SIGKILL)
@@ -210,18 +210,6 @@ async def test_it_ends_when_what_watches_over_it_is_killed(which: str, services:
         await work
     assert not processes_with(mark)
     assert not left(services)
-
-
-def descends(pid: int) -> bool:
-    """True when a process is below this one."""
-    while pid > 1:
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            return False
-        if pid == os.getpid():
-            return True
-    return False
 
 
 async def test_it_sees_the_secrets_that_are_named_and_no_others(

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from muster.isolation.machine import machine
-from support.programs import processes_with
+from support.programs import ancestors, processes_with
 from support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -139,3 +139,18 @@ def test_it_ends_when_the_process_that_wants_it_is_killed(user: str | None, way:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert eventually(lambda: not processes_with(mark))
+
+
+@pytest.mark.parametrize("which", ["supervisor", "launcher"])
+@pytest.mark.parametrize(("user", "way"), WAYS)
+def test_it_ends_when_what_watches_over_it_is_killed(user: str | None, way: str, which: str, folder: str) -> None:
+    mark = f"watched {os.getpid()} {user} {way} {which}"
+    process = supervised(folder, way, HIDES.format(mark=mark, then="time.sleep(600)"), user)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    watching = [pid for pid in processes_with(f"muster.isolation.{which}") if process.pid in ancestors(pid)]
+    assert watching
+    for pid in watching:
+        os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert not processes_with(mark)

@@ -19,12 +19,22 @@ WRONG = {
     "a file that is not there": (
         "    command: { program: [python3, ./commands/work.py] }\n",
         "include/agents/works.yaml:5:35: there is no file `commands/work.py` in `include`",
-        "beside the folder `agents`",
+        "What begins with `./commands/` is a file of the site.",
     ),
     "out of the site": (
         "    command: { program: [python3, ./../other.py] }\n",
         "include/agents/works.yaml:5:35: a file of the site has no `..`",
         "",
+    ),
+    "elsewhere in the site": (
+        "    command: { program: [python3, ./agents/works.yaml] }\n",
+        "include/agents/works.yaml:5:35: what begins with `./` is a file of the site in `commands`",
+        "Write `./commands/<file>`.",
+    ),
+    "nothing to execute it": (
+        "    command: { program: [./commands/there.py] }\n",
+        "include/agents/works.yaml:5:26: a file of the site needs what executes it",
+        "Write `[python3, ./commands/there.py]`.",
     ),
     "tools": (
         "    tools: [finance.read_invoice]\n    command: { program: [work] }\n",
@@ -65,7 +75,8 @@ def test_what_is_wrong_with_a_program_is_said_where_it_is_written(wrong: str, tm
     agents = tmp_path / "include" / "agents"
     agents.mkdir(parents=True)
     (tmp_path / "include" / "automations").mkdir()
-    (tmp_path / "other.py").touch()
+    (tmp_path / "include" / "commands").mkdir()
+    (tmp_path / "include" / "commands" / "there.py").touch()
     (agents / "works.yaml").write_text(HEAD + source)
     problems = [str(problem) for problem in load_folder(tmp_path / "include").problems]
     assert len(problems) == 1, problems

@@ -41,3 +41,13 @@ def processes_with(text: str) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def parent(pid: int) -> int:
+    """The process that has started one."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def ancestors(pid: int) -> list[int]:
+    """A process and those above it."""
+    return [pid] if pid <= 1 else [pid, *ancestors(parent(pid))]

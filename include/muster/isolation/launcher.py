@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from muster.isolation import landlock
 from muster.isolation.order import Order
-from muster.isolation.processes import become_subreaper, die_with_parent, gain_nothing, kill_below, reap_children
+from muster.isolation.processes import become_subreaper, gain_nothing, kill_below, reap_children
 
 MOST_OPEN = 1024
 """Files that one process may have open."""
@@ -23,7 +23,7 @@ MOST_OPEN = 1024
 
 def main(order: int, life: int, status: int, held: int) -> None:
     """Run the program, and tell how it ended."""
-    die_with_parent()
+    # It is not killed with its supervisor: without a namespace it has to kill the rest first.
     become_subreaper()
     # `held` is kept open by being here: whoever reads at its other end learns when this process is gone.
     for number in (order, life, status, held):

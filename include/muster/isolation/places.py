@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from muster.errors import PermanentError
-from muster.isolation import landlock
+from muster.isolation import containers, landlock, worktrees
 from muster.isolation.machine import PATH, machine
 from muster.isolation.order import Order
 from muster.isolation.processes import threads_of_user
-from muster.isolation.running import MARK
+from muster.isolation.running import MARK, to_its_end
 from muster.isolation.spec import Settled
 from muster.isolation.workspaces import Workspace, make
+from muster.isolation.worktrees import Worktree
 
 SLACK = 4
 """Processes that the system lets it have beyond its limit: two are Muster's own, and passing the limit must be seen."""
@@ -32,10 +33,21 @@ class Place:
 
     work: Path
     order: Order
+    agent: str
+    worktree: Worktree | None = None
 
     async def finished(self, given: object) -> object:
-        """What came of it, once the program has ended well: what the program gave."""
-        return given
+        """What came of it, once the program has ended well: what the program gave.
+
+        A mapping from a worktree says under `git` what was changed there, on which branch.
+
+        Raises:
+            PermanentError: what was changed cannot be committed.
+        """
+        if self.worktree is None:
+            return given
+        git = await asyncio.to_thread(self.worktree.commit, self.agent, f"What {self.agent} did")
+        return {**given, "git": git} if isinstance(given, Mapping) else given
 
 
 @asynccontextmanager
@@ -47,53 +59,115 @@ async def place_of(
     Raises:
         PermanentError: it cannot be made, or the machine cannot hold the program to what is demanded.
     """
-    if means.isolation != "folder":
-        raise PermanentError(f"`isolation: {means.isolation}` is not there yet.")
-    await asyncio.to_thread(machine)
-    machine().ensure_holds(network=means.network)
-    environment = _environment(means)
-    program = _program(means, include)
-    named = {name: identity[name] for name in ("run", "step", "index", "key")}
-    workspace = await asyncio.to_thread(make, run_folder, **named)
-    failed = True
+    workspace, failed = await _made(means, run_folder, identity), True
     try:
-        yield Place(workspace.work, _order(means, workspace, program, environment, include))
+        yield await asyncio.to_thread(_place, means, workspace, include, str(identity["agent"]))
         failed = False
     finally:
         keep = means.keep == "always" or (failed and means.keep == "on_failure")
-        await asyncio.to_thread(workspace.leave, keep=keep)
+        await to_its_end(asyncio.to_thread(workspace.leave, keep=keep))
+
+
+async def _made(means: Settled, run_folder: Path, identity: Mapping[str, Any]) -> Workspace:
+    if means.isolation != "docker":
+        (await asyncio.to_thread(machine)).ensure_holds(network=means.network)
+    known = {name: identity[name] for name in ("run", "step", "index", "key")}
+    repository = means.command.repository if means.isolation == "worktree" else None
+    made = asyncio.ensure_future(
+        asyncio.to_thread(make, run_folder, **known, repository=repository, contained=means.isolation == "docker")
+    )
+    try:
+        return await asyncio.shield(made)
+    except asyncio.CancelledError:
+        # The thread goes on: what it makes would be nobody's.
+        (await made).leave(keep=False)
+        raise
+
+
+def _place(means: Settled, workspace: Workspace, include: Path | None, agent: str) -> Place:
+    environment = {**_environment(means), MARK: workspace.name}
+    match means.isolation:
+        case "docker":
+            return Place(workspace.work, _contained(means, workspace, environment, include), agent)
+        case "worktree":
+            assert means.command.repository is not None
+            tree = worktrees.add(means.command.repository, means.command.ref, workspace.work, workspace.plain_name)
+            # Another user may own it, and git then wants to be told that it is meant.
+            safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+            order = _order(means, workspace, {**safe, **environment}, include, [means.command.repository])
+            return Place(workspace.work, order, agent, tree)
+        case _:
+            return Place(workspace.work, _order(means, workspace, environment, include), agent)
 
 
 def _order(
-    means: Settled, workspace: Workspace, program: list[str], environment: dict[str, str], include: Path | None
+    means: Settled,
+    workspace: Workspace,
+    environment: Mapping[str, str],
+    include: Path | None,
+    more: Iterable[str] = (),
 ) -> Order:
-    own = (workspace.work, workspace.temporary, workspace.home)
     namespaces = machine().unshare(network=means.network)
     allowed = means.limits["processes"] + SLACK
+    program = _program(means, include)
+    reads = (str(_of_site(each, include)) for each in means.command.reads)
     return Order(
         program=program,
-        environment={
-            "PATH": PATH,
-            "HOME": str(workspace.home),
-            "TMPDIR": str(workspace.temporary),
-            "LANG": "C.UTF-8",
-            **environment,
-            MARK: workspace.name,
-        },
+        environment={"PATH": PATH, "HOME": str(workspace.home), **_usual(workspace), **environment},
         folder=str(workspace.work),
         measured=str(workspace.folder),
-        readable=[
-            *landlock.SYSTEM,
-            *_read_by(program),
-            *(str(_of_site(path, include)) for path in means.command.reads),
-        ],
-        writable=[str(path) for path in own],
+        readable=[*landlock.SYSTEM, *_read_by(program), *reads, *more],
+        writable=_own(workspace),
         guarded=bool(machine().landlock),
         namespaces=namespaces,
         # In a namespace the program's own are counted. Outside of one all of the user's are.
         threads=allowed if namespaces else allowed + threads_of_user(os.geteuid()) + NEIGHBOURS,
         limits=means.limits,
     )
+
+
+def _contained(means: Settled, workspace: Workspace, environment: Mapping[str, str], include: Path | None) -> Order:
+    """The order for a program in a container: what is run here is Docker's client."""
+    if means.image is None:
+        raise PermanentError("The program wants a container, and no `image` is named.", remedy="Write `image`.")
+    docker, name = containers.find_docker(), workspace.plain_name
+    inside = {"HOME": str(workspace.home), **_usual(workspace), **environment}
+    program = [str(_of_site(part, include)) if part.startswith("./") else part for part in means.command.program]
+    files = [part for part in program if include is not None and part.startswith(f"{include}/")]
+    words = containers.command_of(
+        docker,
+        name,
+        means.image,
+        program,
+        writable=_own(workspace),
+        readable=containers.readable_of([*files, *(str(_of_site(each, include)) for each in means.command.reads)]),
+        folder=str(workspace.work),
+        environment=inside,
+        limits=means.limits,
+        network=means.network,
+    )
+    client = {"PATH": PATH, **{each: os.environ[each] for each in _CLIENT if each in os.environ}, **inside}
+    return Order(
+        program=words,
+        environment={**client, "HOME": os.environ.get("HOME", "/")},
+        folder=str(workspace.work),
+        measured=str(workspace.folder),
+        guarded=False,
+        contained=True,
+        at_end=containers.removal_of(docker, name),
+        limits=means.limits,
+    )
+
+
+_CLIENT = ("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+
+
+def _usual(workspace: Workspace) -> dict[str, str]:
+    return {"TMPDIR": str(workspace.temporary), "LANG": "C.UTF-8"}
+
+
+def _own(workspace: Workspace) -> list[str]:
+    return [str(path) for path in (workspace.work, workspace.temporary, workspace.home)]
 
 
 def _environment(means: Settled) -> dict[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+_PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,6 @@ def _prctl(option: int, value: int) -> None:
 def become_subreaper() -> None:
     """Have orphans below this process fall to it, whatever session or group they are of."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def die_with_parent() -> None:
-    """Have the system kill this process when the one that has started it ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def gain_nothing() -> None:

@@ -23,6 +23,8 @@ COMPLAINTS = 4000
 PATIENCE = 30.0
 """Seconds that a supervisor may take to end everything."""
 _CHUNK = 65_536
+_LAST = 1.0
+"""Seconds that the rest of its output may take once it has ended."""
 
 
 class TooMuchOutput(Exception):
@@ -47,9 +49,8 @@ class Program:
         Raises:
             TooMuchOutput: it wrote more than it may.
         """
-        assert self._process.stdout is not None
         rest, total = b"", 0
-        while chunk := await self._process.stdout.read(_CHUNK):
+        while chunk := await self._read():
             total += len(chunk)
             if total > self._most:
                 raise TooMuchOutput
@@ -58,6 +59,18 @@ class Program:
                 yield line
         if rest:
             yield rest
+
+    async def _read(self) -> bytes:
+        assert self._process.stdout is not None
+        reads = asyncio.ensure_future(self._process.stdout.read(_CHUNK))
+        try:
+            await asyncio.wait({reads, self._told}, return_when=asyncio.FIRST_COMPLETED)
+            if not reads.done():
+                # Nobody watches over it any more. Whoever still keeps its output open will be killed.
+                await asyncio.wait({reads}, timeout=_LAST)
+            return reads.result() if reads.done() else b""
+        finally:
+            reads.cancel()
 
     async def ended(self, within: float | None = None) -> Ended | None:
         """How it ended; it is ended itself if it takes longer. None when its supervisor was killed."""
@@ -73,7 +86,7 @@ class Program:
         if self._life >= 0:
             os.close(self._life)
             self._life = -1
-            await _to_its_end(self._gone())
+            await to_its_end(self._gone())
 
     async def _gone(self) -> None:
         with suppress(TimeoutError):
@@ -87,6 +100,12 @@ class Program:
         if self._process.returncode:
             # The supervisor was killed. The launcher has killed the rest, unless somebody killed it as well.
             await asyncio.to_thread(kill_marked, f"{MARK}={self._mark}")
+        assert self._process.stdout is not None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                # To its end, or the pipe stays open.
+                while await self._process.stdout.read(_CHUNK):
+                    pass
         # Whatever it was that kept them open is gone.
         for task in (self._told, self._listens):
             if not task.done():
@@ -136,7 +155,7 @@ async def running(order: Order, request: bytes, *, most: int) -> AsyncIterator[P
         await program.end()
 
 
-_PASSED = ("LANG", "DOCKER_HOST", "LD_LIBRARY_PATH")
+_PASSED = ("LANG", "DOCKER_HOST", "DOCKER_CONFIG", "HOME", "LD_LIBRARY_PATH")
 
 
 async def _reader(number: int) -> asyncio.StreamReader:
@@ -146,7 +165,7 @@ async def _reader(number: int) -> asyncio.StreamReader:
     return reader
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Do the work to its end also when whoever waits is cancelled, which happens after that."""
     task, cancelled = asyncio.ensure_future(work), None
     while not task.done():

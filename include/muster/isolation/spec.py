@@ -58,8 +58,8 @@ class Command(YamlModel):
     """An outside program that does the work of an agent: it reads a request as JSON and writes JSON lines."""
 
     program: list[Argument] = Field(min_length=1, max_length=200)
-    """The program and its arguments, never a line for a shell. What begins with `./` is a file of the site, beside
-    the folder `agents`."""
+    """The program and its arguments, never a line for a shell. What begins with `./commands/` is a file of
+    the site, in the folder `commands` beside `agents`."""
     isolation: Isolation | None = None
     """`folder`: an empty folder; `worktree`: a git worktree of `repository`; `docker`: an empty folder in a container
     of `image`. Default: `isolation` in the settings `commands`, else `folder`."""
@@ -76,7 +76,7 @@ class Command(YamlModel):
     env: dict[VariableName, str] = {}
     """Environment variables that it is given besides, with their values."""
     reads: list[Annotated[str, Field(pattern=r"^(/|\./)", max_length=4096)]] = []
-    """Files and folders it may read besides those of the system and its own: absolute, or `./` for the site's."""
+    """Files and folders it may read besides those of the system and its own: absolute, or in `./commands/`."""
     keep: Keep | None = None
     """When its workspace is kept for people to look at. Default: `keep` in the settings `commands`, else `never`."""
     limits: CommandLimits | None = None

@@ -11,9 +11,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
+
+from muster.isolation import containers, worktrees
 
 FOLDER = ".tasks"
 """The folder in a run's own that holds those of its tasks; hidden, so that nothing in it is read as a document."""
@@ -34,6 +38,11 @@ class Workspace:
     def name(self) -> str:
         """No other workspace has it."""
         return self.folder.name
+
+    @property
+    def plain_name(self) -> str:
+        """The same, as git and Docker take a name."""
+        return plain(self.name)
 
     @property
     def work(self) -> Path:
@@ -62,7 +71,16 @@ class Workspace:
             os.close(self.lock)
 
 
-def make(run_folder: Path, *, run: str, step: str, index: int | None, key: str) -> Workspace:
+def make(
+    run_folder: Path,
+    *,
+    run: str,
+    step: str,
+    index: int | None,
+    key: str,
+    repository: str | None = None,
+    contained: bool = False,
+) -> Workspace:
     """A new workspace for one attempt at the work `key` of a run; what earlier attempts left is removed."""
     prefix = _prefix(step if index is None else f"{step}-{index}", key)
     folder = run_folder / FOLDER
@@ -77,9 +95,15 @@ def make(run_folder: Path, *, run: str, step: str, index: int | None, key: str) 
     made = path / f".{NOTE}"
     lock = os.open(made, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     flock(lock, LOCK_EX)
-    os.write(lock, json.dumps({"run": run, "step": step, "index": index, "key": key}).encode())
+    note = {"run": run, "step": step, "index": index, "key": key, "repository": repository, "contained": contained}
+    os.write(lock, json.dumps(note).encode())
     made.rename(path / NOTE)
     return Workspace(path, lock)
+
+
+def plain(name: str) -> str:
+    """A workspace's name as git and Docker take one."""
+    return f"muster-{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}"
 
 
 def _prefix(task: str, key: str) -> str:
@@ -93,7 +117,9 @@ class LeftOver:
 
     folder: Path
     run: str
-    key: str
+    step: str
+    index: int | None
+    made_at: datetime
     kept: bool
     """True when it was kept on purpose."""
 
@@ -112,12 +138,12 @@ def left_over(folder: Path, prefix: str = "") -> Iterator[LeftOver]:
         if (lock := _locked(path)) is None:
             continue
         try:
-            note = json.loads(os.pread(lock, 100_000, 0) or b"{}")
-            yield LeftOver(path, note.get("run", ""), note.get("key", ""), bool(note.get("kept")))
-        except ValueError:
-            yield LeftOver(path, "", "", False)
+            made_at = datetime.fromtimestamp(os.fstat(lock).st_mtime, UTC)
         finally:
             os.close(lock)
+        note = _note(path)
+        index, kept = note.get("index"), bool(note.get("kept"))
+        yield LeftOver(path, str(note.get("run", "")), str(note.get("step", "")), index, made_at, kept)
 
 
 def _locked(folder: Path) -> int | None:
@@ -135,7 +161,10 @@ def _locked(folder: Path) -> int | None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a workspace, whatever a program did to the rights of what is in it."""
+    """Remove a workspace with its container and its worktree, whatever a program did to the rights of what is in it."""
+    note = _note(folder)
+    if note.get("contained"):
+        containers.remove(plain(folder.name))
 
     def again(act: object, path: str, _: object) -> None:
         with suppress(OSError):
@@ -149,6 +178,15 @@ def remove(folder: Path) -> None:
 
     # Twice: a folder that could not be read is passed over by the first look.
     for _ in range(2):
-        shutil.rmtree(folder, onerror=again)
-        if not folder.exists():
-            return
+        if folder.exists():
+            shutil.rmtree(folder, onerror=again)
+    if isinstance(repository := note.get("repository"), str):
+        worktrees.remove(repository, plain(folder.name))
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}

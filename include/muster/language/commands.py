@@ -39,18 +39,28 @@ def check_command(
     named = [("program", number, part) for number, part in enumerate(command.program)]
     named += [("reads", number, part) for number, part in enumerate(command.reads)]
     for key, number, part in named:
-        if part.startswith("./") and not (root / part[2:]).exists():
-            message = f"there is no file `{part[2:]}` in `{root.name}`"
-            suggestion = "What begins with `./` is a file of the site, beside the folder `agents`."
-            yield source.problem(message, (*place, "command", key, number), suggestion=suggestion)
-        elif part.startswith("./") and ".." in Path(part).parts:
-            yield source.problem("a file of the site has no `..`", (*place, "command", key, number))
+        if part.startswith("./") and (wrong := _site_file(part, root, first=(key, number) == ("program", 0))):
+            yield source.problem(wrong[0], (*place, "command", key, number), suggestion=wrong[1])
     for number, name in enumerate(command.inherits):
         if _OWN.fullmatch(name):
             message = f"`{name}` is Muster's or Airflow's own, and no program is given it"
             yield source.problem(message, (*place, "command", "inherits", number))
     for name in sorted({*command.env} & {*command.inherits}):
         yield source.problem(f"`{name}` is under `inherits`, too", (*place, "command", "env", name), key=True)
+
+
+def _site_file(part: str, root: Path, *, first: bool) -> tuple[str, str | None] | None:
+    if ".." in Path(part).parts:
+        return "a file of the site has no `..`", None
+    if not part.startswith("./commands/"):
+        return "what begins with `./` is a file of the site in `commands`", "Write `./commands/<file>`."
+    if not (root / part[2:]).exists():
+        return (
+            f"there is no file `{part[2:]}` in `{root.name}`",
+            "What begins with `./commands/` is a file of the site.",
+        )
+    # What is published keeps no rights to be executed.
+    return ("a file of the site needs what executes it", f"Write `[python3, {part}]`.") if first else None
 
 
 def _isolation(command: Command, source: Source, place: _Place, settings: Mapping[str, object]) -> Iterator[Problem]:

@@ -269,7 +269,7 @@ class Folder:
 
 
 def files_of(include: Path) -> Iterator[Path]:
-    """The files that a version is made of: YAML and the site's own skills in their folders, and the settings in use.
+    """The files that a version is made of: YAML, the site's own skills and programs, and the settings in use.
 
     They are the files that `muster lint` reads, so that what is published has been checked. Rehearsals and other
     environments' settings are left out, because no run reads them.
@@ -278,6 +278,8 @@ def files_of(include: Path) -> Iterator[Path]:
         for path in sorted(files_below(include / folder, (".yaml", ".yml", ".py"))):
             if not path.endswith(REHEARSAL):
                 yield Path(path)
+    # Whatever programs of agents are made of.
+    yield from sorted(Path(path) for path in files_below(include / "commands", ("",)))
     yield from filter(Path.is_file, (include / name for name in settings_files()))
 
 

@@ -48,8 +48,13 @@ class Reconcile(ReconcilingOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Mend, tell people, and return everything that was found."""
         from muster.operations.reconciling import reconcile
+        from muster.operations.workspaces import clear_workspaces
+        from muster_airflow.services import artifacts
 
-        discrepancies = reconcile(_scope(context))
+        scope = _scope(context)
+        discrepancies = reconcile(scope)
+        for cleared in clear_workspaces(scope, artifacts()):
+            note("info", f"The workspace of a program whose process is gone was removed: {cleared}.")
         return self._told(discrepancies, well="The log and Airflow agree; nothing is left over.")
 
 
