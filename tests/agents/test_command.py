@@ -147,6 +147,11 @@ LIMITED = {
         {},
         "more than 10 MiB into",
     ),
+    "writes one": (
+        "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_DFL)\nopen('large', 'wb').write(b'x' * 20_000_000)",
+        {},
+        "more than 10 MiB into",
+    ),
     "litters": ("for name in range(500): open(str(name), 'w')\ntime.sleep(600)", {}, "more than 100 files"),
 }
 
@@ -189,7 +194,7 @@ async def test_it_ends_with_its_attempt_and_with_it_whatever_left_its_session(se
     mark = f"family {os.getpid()} {id(services)}"
     work = asyncio.create_task(run_agent(call(agent=program(FAMILY.format(mark=mark))), services))
     assert await asyncio.to_thread(eventually, lambda: any(services.folder.glob(f"{FOLDER}/*/work/begun")))
-    assert len(processes_with(mark)) >= 4
+    assert await asyncio.to_thread(eventually, lambda: len(processes_with(mark)) >= 4)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -252,8 +253,9 @@ def _answer(call: AgentCall, means: Settled, program: Program, said: Said, ended
         raise TransientError(f"What watches over the program of the agent {agent} was killed, and the program with it.")
     if ended.error is not None:
         raise PermanentError(f"The program of the agent {agent} could not be started: {ended.error}.")
-    if ended.limit is not None:
-        raise _limit(call, means, ended.limit)
+    limit = ended.limit or _BY_SIGNAL.get(-(ended.code or 0))
+    if limit is not None:
+        raise _limit(call, means, limit)
     if said.final is not None and said.final["type"] == "error":
         raise _failure(agent, said.final)
     if ended.code and not (ended.stopped and said.final is not None):
@@ -270,6 +272,8 @@ def _failure(agent: str, said: Mapping[str, object]) -> Exception:
     return kind(message)
 
 
+_BY_SIGNAL: Mapping[int, str] = {signal.SIGXFSZ: "disk_mb", signal.SIGXCPU: "cpu_seconds"}
+"""The limits at which the system itself ends a process."""
 _LIMITED = {
     "seconds": ("worked for longer than {} s", "seconds"),
     "cpu_seconds": ("took more than {} s of processors' time", "cpu_seconds"),

@@ -61,7 +61,8 @@ async def place_of(
     """
     workspace, failed = await _made(means, run_folder, identity), True
     try:
-        yield await asyncio.to_thread(_place, means, workspace, include, str(identity["agent"]))
+        # To its end: a thread that went on would make a worktree of a workspace that is removed.
+        yield await to_its_end(asyncio.to_thread(_place, means, workspace, include, str(identity["agent"])))
         failed = False
     finally:
         keep = means.keep == "always" or (failed and means.keep == "on_failure")
