@@ -71,6 +71,13 @@ def test_an_agent_without_model_and_without_offline_skill_is_named(
     assert checks(muster)["models"]["verdict"] == "good"
 
 
+def test_an_agent_that_is_a_program_asks_no_model(muster: Muster, project: Path) -> None:
+    (project / "include" / "agents").mkdir()
+    program = "  - { id: counter, role: Counts., command: { program: [count] } }\n"
+    (project / "include" / "agents" / "finance.yaml").write_text(f"{AGENTS.rstrip()}\n{program}")
+    assert "counter" not in checks(muster)["models"]["found"]
+
+
 def test_a_broken_automation_is_bad(muster: Muster, project: Path) -> None:
     (project / "include" / "automations" / "bad.yaml").write_text("nonsense")
     assert checks(muster)["automations"]["verdict"] == "bad"

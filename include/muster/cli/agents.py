@@ -25,9 +25,9 @@ def list_agents(*, as_json: bool) -> None:
                 agent.id,
                 agent.department or "",
                 ", ".join(agent.skills),
-                ", ".join(agent.tiers),
+                "a program" if agent.command is not None else ", ".join(agent.tiers),
                 ", ".join(agent.tools),
-                agent.offline or "[dim]fails[/]",
+                agent.offline or ("" if agent.command is not None else "[dim]fails[/]"),
             )
         if table.row_count:
             out.print(table)

@@ -310,7 +310,9 @@ def _operators(project: Project, users: dict[str, list[str]]) -> Iterator[Check]
 def _models(place: Examined) -> Iterator[Check]:
     from muster.language.site_catalog import SiteCatalog
 
-    agents = SiteCatalog.of(place.project.include).agents.by_id.values()
+    known = SiteCatalog.of(place.project.include).agents.by_id.values()
+    # The others are programs, and ask no model.
+    agents = [agent for agent in known if agent.command is None]
     tiers = sorted({tier for agent in agents for tier in agent.tiers})
     there = [tier for tier in tiers if _has_connection(place, tier)]
     if there or not tiers:
