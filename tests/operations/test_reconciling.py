@@ -455,6 +455,27 @@ def test_a_task_may_be_silent_for_as_long_as_its_step_may_take(site: Site) -> No
     assert found(site, airflow, later=timedelta(minutes=75))[0].mended
 
 
+@pytest.mark.parametrize("lock", ["", ", lock: till"], ids=["free", "locked"])
+@pytest.mark.parametrize("last_sign", [None, "6 minutes", "4 minutes"])
+def test_a_task_whose_process_gives_signs_of_life_may_take_as_long_as_it_likes_and_one_that_gave_none_is_begun_again(
+    site: Site, database: Database, lock: str, last_sign: str | None
+) -> None:
+    run = site.open(site.definition(UNDONE.replace("{name: two}", "{name: two}" + lock)))
+    data = {"step": "two", "index": None, "epoch": 0}
+    site.services.log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=data)])
+    if last_sign is not None:
+        with database.connection() as connection:
+            connection.execute(
+                "INSERT INTO attempts (work, run, execution, attempt, beaten_at)"
+                " VALUES (%s, %s, 2, 1, now() - %s::interval)",
+                (f"{run}/two", run, last_sign),
+            )
+    airflow = FakeAirflow("running", tasks={"two": "deferred"})
+    assert found(site, airflow, later=timedelta(minutes=9), quiet=timedelta()) == [], "its first sign may be to come"
+    mended = found(site, airflow, later=timedelta(hours=9))
+    assert [each.mended for each in mended] == ([] if last_sign == "4 minutes" else [True])
+
+
 def test_a_clock_that_was_wrong_keeps_no_run_from_being_looked_after(site: Site) -> None:
     run = site.open(site.definition(UNDONE))
     site.step(run, "one")
@@ -480,16 +501,22 @@ def test_a_run_that_was_closed_by_a_clock_that_was_wrong_is_ended_in_airflow(sit
     assert [each.mended for each in found(site, airflow, later=timedelta(hours=-2))] == [True]
 
 
-def test_of_a_fan_out_the_instance_whose_items_have_not_begun_is_performed_again(site: Site) -> None:
+def test_of_a_fan_out_the_instance_whose_items_have_not_begun_is_performed_again(
+    site: Site, database: Database
+) -> None:
     run = site.open(site.definition(UNDONE.replace("name: two}", "name: two}, each: '{{ [1, 2, 3] }}', pack: 2")))
     expanded = {"step": "two", "length": 3, "indices": [0, 1, 2], "epoch": 0}
     began = {"step": "two", "index": 1, "epoch": 0}
     log = site.services.log
     log.append(run, [NewEvent(type=EventType.STEP_EXPANDED, data=expanded)])
     log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=began)])
+    with database.connection() as connection:
+        connection.execute(
+            "INSERT INTO attempts (work, run, execution, attempt) VALUES (%s, %s, 3, 0)", (f"{run}/two[1]", run)
+        )
     airflow = FakeAirflow("running", tasks={"two_0": "deferred", "two_1": "deferred"})
     assert found(site, airflow)[0].mended
-    assert airflow.cleared == [["two_1"]], "nobody can say how long the other one may take"
+    assert airflow.cleared == [["two_1"]], "a process is at the other one"
 
 
 def test_from_a_task_a_run_is_cleared_as_a_whole_only_when_that_does_nothing_else_again(site: Site) -> None:

@@ -14,7 +14,7 @@ import pytest
 from muster.database import Database
 from muster.recovery import heartbeats, renewing
 from muster.recovery.effects import IdempotentEffect
-from muster.recovery.heartbeats import beating, last_heartbeats
+from muster.recovery.heartbeats import beating, last_heartbeats, living
 from muster.recovery.holding import holding
 from muster.recovery.leases import LeaseLost, Leases
 from muster.recovery.ledger import NEVER_HAPPENED, Effect, EffectResult, Ledger
@@ -122,11 +122,27 @@ def test_a_sign_of_life_that_gets_no_answer_is_followed_by_others(
     async def sign() -> object:
         return (await last_heartbeats(database, {"r/work": 0})).get("r/work")
 
-    with beating(Database(proxy.dsn), "r/work", 7):
+    with beating(Database(proxy.dsn), "r", "r/work", 7):
         proxy.swallow(b"SKIP LOCKED")
         assert eventually(lambda: proxy.swallowed == 1)
         before = database.run(sign())
         assert eventually(lambda: database.run(sign()) != before)
+
+
+def test_work_that_goes_on_is_known_to_live_though_it_has_written_nothing(
+    database: Database, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "BEAT", 0.1)
+    monkeypatch.setattr(heartbeats, "_heart", Teller("beats", heartbeats._beat))
+    with beating(Database(dsn), "r", "r/work", 7):
+        assert eventually(lambda: living(database, "r") == {"r/work"})
+    assert living(database, "other") == frozenset()
+    with database.connection() as connection:
+        assert connection.execute("SELECT execution, attempt FROM attempts").fetchall() == [(7, 0)]
+        connection.execute("UPDATE attempts SET execution = 9, beaten_at = now() - interval '1 day'")
+    with beating(Database(dsn), "r", "r/work", 7):
+        time.sleep(0.5)
+        assert living(database, "r") == frozenset(), "a later execution has begun: this one is not at it any more"
 
 
 def test_a_lease_is_kept_although_a_renewal_gets_no_answer(proxy: PostgresProxy) -> None:

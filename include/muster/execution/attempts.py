@@ -51,7 +51,7 @@ async def finish(services: Services, work_item: WorkItem, act: Action, fall_back
         # Beat also while this execution waits for a lock or between two attempts. The execution whose place it took
         # watches the heartbeat; if the beat stopped during a wait, that one would do the work again beside this one.
         every = AHEAD_BEAT if is_watched(work_item) else None
-        with beating(services.database, work_item.work, work_item.execution, every=every):
+        with beating(services.database, work_item.ref.run, work_item.work, work_item.execution, every=every):
             ending = await _ending(services, work_item, act, fall_back)
     except Overtaken as error:
         return await ending_by_another(services, work_item, error)

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
+from muster.events.keys import work_key
 from muster.events.lifecycle import Execution
 from muster.events.state import RunState
 from muster.events.work import WorkState
 from muster.execution.rerun_scope import preserved_steps_of
-from muster.execution.task_keys import BEGINS_TO_UNDO, task_of, works_of
+from muster.execution.task_keys import BEGINS_TO_UNDO, TaskKey, task_of, works_of
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.operations.reconciling.findings import SLOWEST, Scope
+from muster.recovery.heartbeats import UNHEARD, living
 from muster.saga.children import LONGEST_UNDOING
 
 AT_ONCE = timedelta(0)
@@ -48,9 +50,11 @@ def longest(scope: Scope, case: RunUnderReview, task: str) -> timedelta | None:
     if stands_for is None or stands_for.step.done_by == "people":
         return None
     step, undoes = stands_for.step, stands_for.role == "undoes"
+    # A member of a team waits while others are at its tasks.
+    all_of = case.run.step(step.id).works if step.pulls else works_of(case.run, stands_for)
     works = [
         work
-        for work in works_of(case.run, stands_for)
+        for work in all_of
         if (work.undoing is not None if undoes else work.status != "pending" and case.is_of_it(step.id, work))
     ]
     if not works or (step.id in (case.preserved_steps or ()) and not undoes):
@@ -65,8 +69,23 @@ def longest(scope: Scope, case: RunUnderReview, task: str) -> timedelta | None:
     else:
         # Twice with a fallback: it follows the last attempt, takes as long as one, and writes no event when it begins.
         timeout = 2 * step.timeout if step.timeout is not None and step.fallback is not None else step.timeout
-    # Work that waits for a lease writes nothing meanwhile, and may wait for as long as others hold it.
-    return timedelta(seconds=timeout) if timeout is not None and not step.lock else None
+    if timeout is not None and not step.lock:
+        return timedelta(seconds=timeout)
+    # It may take, or wait for a lease, as long as it likes, and writes nothing to the log meanwhile. The process that
+    # is at it gives signs of life, which a compensation does not.
+    return None if undoes or _is_at_work(scope, case, stands_for) else timedelta(seconds=UNHEARD)
+
+
+def _is_at_work(scope: Scope, case: RunUnderReview, task: TaskKey) -> bool:
+    """True when a process gives signs of life at a work item of the task; of a team, at any task of the team."""
+    step, result = task.step, case.run.step(task.step.id)
+    if step.each is None:
+        own = [step.id]
+    elif task.slot is None or step.pulls:
+        own = [work_key(step.id, index) for index in result.indices]
+    else:
+        own = [work_key(step.id, index) for index in step.of_slot(result.indices, task.slot)]
+    return not living(scope.database, case.run.id).isdisjoint(f"{case.run.id}/{name}" for name in own)
 
 
 def until_tried_again(case: RunUnderReview, task: str) -> timedelta | None:
