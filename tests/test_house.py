@@ -28,7 +28,14 @@ SHARED = {
 }  # fmt: skip
 """Rooms that every other room may use."""
 ROOMS = {
-    "language": {"isolation.spec", "agents.spec", "skills.index", "coordination.plans", "coordination.formation"},
+    "language": {
+        "isolation.spec",
+        "agents.spec",
+        "skills.index",
+        "coordination.plans",
+        "coordination.formation",
+        "coordination.modes",
+    },
     "skills": {"events", "recovery", "coordination.blackboard", "coordination.messages"},
     "agents": {"events", "skills", "recovery", "isolation"},
     "isolation": set(),

@@ -172,6 +172,7 @@ async def test_every_automation_of_the_page_succeeds(
     given: dict[str, Any] = {"letters": [uri], "uri": uri, "letter": uri, "customer": "ada", "boss": "office-lead"}
     letter = {"uri": uri, "amount": "1", "sender": "post@example.com"}
     given["plan"] = [{"id": "sum_up", "ask": "Sum it up.", "needs": ["summaries"], "with": {"letter": letter}}]
+    given["led"] = False
     mocks = {
         step.id: Mock(output="done") for step in definition.steps if KINDS[step.kind].resolved.done_by == "airflow"
     }

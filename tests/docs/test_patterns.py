@@ -16,6 +16,33 @@ from support.documents import ROOT, Block, blocks
 PAGE = ROOT / "docs" / "agents" / "workflows" / "multi_agent_coordination_patterns.md"
 BLOCKS = [block for block in (*blocks("yaml"), *blocks("python")) if block.page == PAGE]
 GIVEN = {"topic": "tea", "offers": ["tea", "coffee"], "goal": "tea and coffee"}
+FACTS, NOTE = "tea and coffee: known", "note on tea and coffee: known"
+MANAGED: dict[str, Any] = {
+    "plan": {
+        "tasks": [
+            {
+                "id": "facts",
+                "ask": "Find facts: tea and coffee",
+                "needs": ["research"],
+                "with": {"topic": "tea and coffee"},
+            },
+            {"id": "note", "ask": "Write a note.", "needs": ["writing"], "uses": {"facts": "facts"}},
+        ]
+    },
+    "facts": FACTS,
+    "note": NOTE,
+    "review_1": {"accepted": False, "back": [{"task": "note", "remarks": "short"}]},
+    "note_r2": f"short {NOTE}",
+    "review_2": {"accepted": True, "back": []},
+}
+PLANNED = MANAGED["plan"]["tasks"]
+EXPLORED: dict[str, Any] = {
+    "turn_1": {"done": False, "next": PLANNED[:1]},
+    "facts": FACTS,
+    "turn_2": {"done": False, "next": PLANNED[1:]},
+    "note": NOTE,
+    "turn_3": {"done": True, "next": []},
+}
 GAVE: dict[str, tuple[str, Any]] = {
     "publish_note": ("check", "checked: note on tea: known"),
     "compare_offers": (
@@ -33,6 +60,23 @@ GAVE: dict[str, tuple[str, Any]] = {
             "find_2": "coffee: known",
             "write": "note on tea: known",
             "check": "checked: note on tea: known",
+        },
+    ),
+    "chain_note": (
+        "chain",
+        {"research": "tea: known", "write": "note on tea: known", "check": "checked: note on tea: known"},
+    ),
+    "gather_notes": (
+        "gather",
+        {"tea": "tea: known", "coffee": "coffee: known", "join": "tea: known\ncoffee: known"},
+    ),
+    "manage_note": ("work", {**MANAGED, "merge": "tea and coffee: known\nshort note on tea and coffee: known"}),
+    "explore_goal": ("explore", {**EXPLORED, "merge": "tea and coffee: known\nnote on tea and coffee: known"}),
+    "note_with_a_person": (
+        "finish",
+        {
+            "write": "note on note on tea: known",
+            "check": "checked: note on note on tea: known",
         },
     ),
 }
@@ -79,4 +123,4 @@ async def test_a_pattern_does_what_its_page_says(block: Block, answer: str, tmp_
 
 def test_every_pattern_of_the_table_has_an_automation() -> None:
     assert {block.text.split()[1] for block in marked("pattern")} == set(GAVE)
-    assert PAGE.read_text().count("](#") == len(GAVE)
+    assert PAGE.read_text().count("| [") == len(GAVE)

@@ -166,8 +166,8 @@ def test_of_two_processes_that_perform_one_member_one_goes_on(team: Site, tmp_pa
         ({"returns": {"$ref": "#/nowhere"}}, "task `a`: `returns` may not use `$ref` here"),
         ({"returns": {"type": "string", "pattern": "^(a+)+$"}}, "task `a`: `returns` may not use `pattern` here"),
         ({"returns": {"enum": list(range(1000))}}, "task `a`: `returns` is larger than 500 values"),
-        ({"uses": {"drawing": "first."}}, "uses.drawing: String should match pattern"),
-        ({"uses": {"drawing": "first.given.0"}}, "uses.drawing: String should match pattern"),
+        ({"uses": {"drawing": "first."}}, "uses.drawing: must match"),
+        ({"uses": {"drawing": "first.given.0"}}, "uses.drawing: must match"),
         ({"needs": ["paint"]}, "task `a` needs `paint`, which no agent of the team has among its skills"),
     ],
 )

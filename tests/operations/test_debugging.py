@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from muster.errors import MusterError
-from muster.execution import fanout
+from muster.execution import laying_out
 from muster.language.definition import Definition
 from muster.operations.debugging import Debugged, debug
 from support.runs import Site
@@ -123,7 +123,7 @@ def test_changed_code_shows_in_the_decision_it_changes(site: Site, monkeypatch: 
         ("read", 1, "whether it goes ahead"),
         ("many", None, "whether it goes ahead"),
     ]
-    assert fanout.holds is not debugging.holds
+    assert laying_out.holds is not debugging.holds
 
 
 def test_nothing_is_called_and_failures_are_the_recorded_ones(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from muster.errors import PermanentError
 from muster.events.model import Event, EventType
 from muster.events.state import RunState
 from muster.execution import flow
-from muster.execution.fanout import by_item, holds, items_of
 from muster.execution.kinds.branch import ways_taken
+from muster.execution.laying_out import by_item, holds, items_of
 from muster.execution.variables import variables_for
 from muster.language import load_folder
 from muster.language.definition import Definition

@@ -42,6 +42,8 @@ class AgentCall:
     """US dollars the whole run may spend; None for no limit."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """The automation's settings: `prices` is read here, tools get them all."""
+    refuses: Callable[[object], str | None] | None = field(default=None, compare=False)
+    """Why what the agent answers cannot be taken, although it fits `returns`; None when it can."""
     documents: Documents = NO_DOCUMENTS
     """The files its tools may read."""
     together: Together | None = None

@@ -24,6 +24,7 @@ from muster.agents.models import Tier, connected
 from muster.agents.prices import price_table
 from muster.agents.spec import AgentSpec
 from muster.agents.types import OutputType, resolve
+from muster.errors import PermanentError
 from muster.events.log import EventLog
 from muster.recovery.breakers import breakers_of, policy_of
 from muster.recovery.fencing import fenced
@@ -33,7 +34,7 @@ from muster.skills.calling import call_skill
 from muster.skills.registry import SkillContext, get_skill
 
 if TYPE_CHECKING:
-    from pydantic_ai import Agent
+    from pydantic_ai import Agent, RunContext
 
     from muster.agents.tools import ToolCalls
 
@@ -171,9 +172,11 @@ async def _offline(call: AgentCall, services: AgentServices, output: OutputType 
     given = {"ask": call.ask, **call.data}
     arguments = {name: given[name] for name in skill.input_model.model_fields if name in given}
     value = await call_skill(skill, arguments, _context(call, services, call.effect_key))
-    if output is None:
-        return AgentResult(output=value, output_type=f"skill:{skill.name}", produced_by=RULES)
-    return AgentResult(output=output.check(value), output_type=output.returns, produced_by=RULES)
+    value = value if output is None else output.check(value)
+    if call.refuses is not None and (why := call.refuses(value)) is not None:
+        raise PermanentError(f"What {skill.name} gives for {call.agent.id} cannot be taken: {why}")
+    output_type = f"skill:{skill.name}" if output is None else output.returns
+    return AgentResult(output=value, output_type=output_type, produced_by=RULES)
 
 
 async def _ask_models(
@@ -213,7 +216,7 @@ async def _ask_models(
         )
     except UnexpectedModelBehavior as error:
         raise BadOutput(
-            f"The agent {call.agent.id} gave no usable answer: {error}.",
+            f"The agent {call.agent.id} gave no usable answer: {calls.refused or error}".rstrip(".") + ".",
             remedy="See the run's `model.called` events; a stronger model or clearer instructions may help.",
         ) from error
     tally = model.tally
@@ -268,6 +271,7 @@ def _built(kind: _Kind) -> _Built:
     )
     if output is not None:
         built.output_validator(partial(_must_fit, output))
+    built.output_validator(partial(_must_be_taken, output))
     return _Built(built)
 
 
@@ -288,6 +292,15 @@ def _must_fit(output: OutputType, value: object) -> object:
         return output.adapter.validate_python(value)
     except ValidationError as error:
         raise ModelRetry("; ".join(item["msg"] for item in error.errors())) from error
+
+
+def _must_be_taken(output: OutputType | None, context: RunContext[ToolCalls], value: object) -> object:
+    """Send an answer back to the model if it fits and still cannot be taken, with the reason."""
+    from pydantic_ai import ModelRetry
+
+    if (why := context.deps.refusal(value if output is None else output.dump(value))) is not None:
+        raise ModelRetry(why)
+    return value
 
 
 def _no_model(agent: AgentSpec) -> NoModel:

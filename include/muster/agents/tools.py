@@ -44,11 +44,18 @@ class ToolCalls:
         self, call: AgentCall, context: Callable[[str], SkillContext], journal: Journal, recorded: Recorded
     ) -> None:
         self.count = 0
+        self.refused: str | None = None
+        """Why the last answer could not be taken."""
         self._call = call
         self._context = context
         self._journal = journal
         self._recorded = recorded
         self._seen: Counter[str] = Counter()
+
+    def refusal(self, output: object) -> str | None:
+        """Why what the agent answers cannot be taken; None when it can."""
+        self.refused = None if self._call.refuses is None else self._call.refuses(output)
+        return self.refused
 
     async def perform(self, skill: Skill, arguments: dict[str, object], number: int, position: int) -> object:
         """The tool's result as JSON-ready data, recorded before it is returned.

@@ -22,7 +22,7 @@ from muster.coordination.plans import Plan
 from muster.errors import MusterError, PermanentError
 from muster.events.experience import NOTHING, Experience, Experiences, Range
 from muster.events.state import RunState
-from muster.execution.fanout import holds, items_of
+from muster.execution.laying_out import holds, items_of
 from muster.execution.variables import variables_for
 from muster.language import load_folder
 from muster.language.definition import Definition

@@ -15,7 +15,7 @@ from muster.events.model import Event
 from muster.events.payloads.base import payload_of
 from muster.events.payloads.people import ApprovalAnswered
 from muster.events.payloads.runs import RunOpened
-from muster.events.payloads.work import StepExpanded, StepSetAside
+from muster.events.payloads.work import StepExpanded, StepExtended, StepSetAside
 from muster.events.queries import StepRow, answered
 
 MARKS = {
@@ -146,7 +146,10 @@ def _labels(events: Iterable[Event], step: str) -> tuple[dict[int, str], dict[in
             case RunOpened(inputs=given):
                 inputs = given or {}
             case StepExpanded() as said if said.step == step:
-                labels = dict(enumerate(said.names or ())) or _named_by_inputs(inputs, said.length)
+                names = {index: name for index, name in enumerate(said.names or ()) if name is not None}
+                labels = names or _named_by_inputs(inputs, said.length)
+            case StepExtended() as said if said.step == step and isinstance(said.names, list):
+                labels |= enumerate(said.names, said.first)
             case StepSetAside(index=int(index)) as said:
                 reasons[index] = _reason(said)
             case ApprovalAnswered(index=int(index)) as said:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from muster.coordination.plans import Plan
+from muster.coordination.plans import Plan, mark
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,11 @@ class Member:
     slot: int
     agent: str
     skills: frozenset[str]
+
+    @cached_property
+    def abilities(self) -> frozenset[str]:
+        """Its skills, and the mark of its agent."""
+        return self.skills | {mark(self.agent)}
 
 
 @dataclass(frozen=True)
@@ -77,13 +83,13 @@ def assign(plan: Plan, members: Sequence[Member], progress: Progress, among: Col
     free = {member.slot: member for member in members if not busy[member.slot]}
     chosen: dict[int, Choice] = {}
     for task in ready(plan, progress, among):
-        needs = set(plan.tasks[task].needs)
-        able = [member for member in free.values() if needs <= member.skills]
+        needs = plan.tasks[task].required
+        able = [member for member in free.values() if needs <= member.abilities]
         if not able:
             continue
         best = min(able, key=lambda it: (len(it.skills - needs), progress.work.get(it.slot, 0), it.slot))
         del free[best.slot]
-        chosen[best.slot] = Choice(task, _why(needs, len(able)))
+        chosen[best.slot] = Choice(task, _why(plan.tasks[task].needs, len(able)))
         if not free:
             break
     return chosen

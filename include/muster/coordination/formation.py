@@ -7,14 +7,14 @@ from itertools import combinations
 from math import comb
 
 from muster.coordination.assignment import Member
-from muster.coordination.plans import Plan, mistakes, refusal
+from muster.coordination.plans import Plan, mark, mistakes, refusal
 from muster.errors import PermanentError
 
 MOST_COMBINATIONS = 20_000
 """Choices of agents that are tried one by one; where there are more, a greedy search comes close to the fewest."""
 
 
-def form(plan: Plan, agents: Mapping[str, frozenset[str]], size: int) -> list[Member]:
+def form(plan: Plan, agents: Mapping[str, frozenset[str]], size: int, *, grows: bool = False) -> list[Member]:
     """The members of a team, at most `size` and at most one for each task.
 
     First the smallest set of agents that can do every task; then the others by how much work there is for them: each
@@ -22,21 +22,24 @@ def form(plan: Plan, agents: Mapping[str, frozenset[str]], size: int) -> list[Me
 
     Args:
         agents: The skills of each agent that may be a member, by its id, in order of preference.
+        grows: True when tasks may come to the plan that nobody knows yet: then all places are taken, by the
+            agents in turn.
 
     Raises:
         PermanentError: some task finds no agent, or more agents are needed than there are places.
     """
     if wrong := list(mistakes(plan.tasks, agents)):
         raise refusal(wrong, "Mend the plan, or name agents with these skills as members of the team.")
-    needs = [frozenset(task.needs) for task in plan.tasks]
-    chosen = _smallest(set(needs), agents)
+    needs = [task.required for task in plan.tasks]
+    able = {name: skills | {mark(name)} for name, skills in agents.items()}
+    chosen = _smallest(set(needs), able)
     if len(chosen) > size:
         raise PermanentError(
             f"The plan needs {len(chosen)} agents ({', '.join(chosen)}), and the team has {size} places.",
             remedy=f"Give the team `size: {len(chosen)}`, or plan with fewer different skills.",
         )
-    while len(chosen) < min(size, len(plan.tasks)):
-        chosen.append(_busiest(plan, needs, agents, chosen))
+    while len(chosen) < (size if grows else min(size, len(plan.tasks))):
+        chosen.append(min(agents, key=chosen.count) if grows else _busiest(plan, needs, able, chosen))
     return [Member(slot, agent, agents[agent]) for slot, agent in enumerate(chosen)]
 
 

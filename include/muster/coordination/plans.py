@@ -31,10 +31,14 @@ class Task(YamlModel):
     """What is to be done: what the agent is asked."""
     needs: list[Name] = []
     """Skills that the agent must have all of; default: any agent of the team does it."""
+    agent: Name | None = None
+    """The agent that does it; default: any of the team that has the skills."""
     after: list[Name] = []
     """The tasks that it waits for, besides those that it uses."""
     uses: dict[Name, Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$")]] = {}
     """What it is given of other tasks, by name: `task`, or `task.field` for a part of what the task gave."""
+    gathers: list[Name] = []
+    """Tasks whose results it is given together, by their ids, as `results`."""
     arguments: dict[str, object] = Field(default_factory=dict, alias="with")
     """Values that it is given besides."""
     returns: dict[str, object] | str | None = None
@@ -56,7 +60,18 @@ class Task(YamlModel):
     @cached_property
     def waits_for(self) -> tuple[str, ...]:
         """The tasks that have to be done before it, sorted."""
-        return tuple(sorted({*self.after, *(path.partition(".")[0] for path in self.uses.values())}))
+        used = (path.partition(".")[0] for path in self.uses.values())
+        return tuple(sorted({*self.after, *self.gathers, *used}))
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """What an agent must have all of: skills, and the mark of the one agent that it may be for."""
+        return frozenset(self.needs if self.agent is None else (*self.needs, mark(self.agent)))
+
+
+def mark(agent: str) -> str:
+    """What an agent has in place of a skill that no other one has."""
+    return f"@{agent}"
 
 
 @dataclass(frozen=True)
@@ -88,18 +103,15 @@ class Plan:
         if not isinstance(listed, list | tuple):
             given = "a mapping without `tasks`" if isinstance(value, Mapping) else type(value).__name__
             raise PermanentError(f"A plan is a list of tasks, not {given}.", remedy="Give a list, or `{tasks: [...]}`.")
-        tasks, wrong = [], []
-        for position, each in enumerate(listed):
-            try:
-                # A plan that another step gave has been through JSON; a strict model would refuse a whole number for
-                # a float in it.
-                tasks.append(each if isinstance(each, Task) else Task.model_validate(each))
-            except ValidationError as error:
-                wrong += [f"task {_said(each, position)}: {misfit}" for misfit in misfits(error)]
-        wrong += map(str, () if wrong else mistakes(tasks))
-        if wrong:
+        tasks = read(listed)
+        if wrong := list(mistakes(tasks)):
             raise refusal(wrong)
         return cls(tasks)
+
+    @classmethod
+    def laid_out(cls, items: Sequence[object]) -> Plan:
+        """The plan of a list as it is laid out, which was looked at before; None in it is no task any more."""
+        return cls([Task(id=f"no_{n}", ask="-") if item is None else _task(item) for n, item in enumerate(items)])
 
     @cached_property
     def depths(self) -> Sequence[int]:
@@ -135,6 +147,28 @@ class Plan:
         return longest
 
 
+def read(listed: Sequence[object]) -> list[Task]:
+    """Each as a task.
+
+    Raises:
+        PermanentError: one is none; all that is wrong is said.
+    """
+    tasks, wrong = [], []
+    for position, each in enumerate(listed):
+        try:
+            tasks.append(_task(each))
+        except ValidationError as error:
+            wrong += [f"task {_said(each, position)}: {misfit}" for misfit in misfits(error)]
+    if wrong:
+        raise refusal(wrong)
+    return tasks
+
+
+def _task(value: object) -> Task:
+    # A plan that another step gave has been through JSON; a strict model would refuse a whole number for a float in it.
+    return value if isinstance(value, Task) else Task.model_validate(value)
+
+
 def refusal(wrong: Sequence[object], remedy: str = "Mend the plan.") -> PermanentError:
     """The error that something is wrong with a plan; of many mistakes it names the first."""
     more = f"; and {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
@@ -161,12 +195,17 @@ def mistakes(tasks: Sequence[Task], able: Mapping[str, Collection[str]] | None =
         for name in task.after:
             if name not in by_id:
                 yield Mistake((position, "after"), f"task `{task.id}` is after `{name}`, which is no task of the plan")
+        for name in task.gathers:
+            if name not in by_id:
+                yield Mistake((position, "gathers"), f"task `{task.id}` gathers `{name}`, which is no task of the plan")
+        if task.gathers and ("results" in task.arguments or "results" in task.uses):
+            yield Mistake((position, "gathers"), f"task `{task.id}` has `results` twice: it gathers them, too")
         for argument, path in task.uses.items():
             if (said := _not_given(path, by_id)) is not None:
                 yield Mistake((position, "uses", argument), f"task `{task.id}` uses `{path}`: {said}")
             if argument in task.arguments:
                 yield Mistake((position, "uses", argument), f"task `{task.id}` has `{argument}` twice, in `with` too")
-        if able is not None and not any(set(task.needs) <= {*skills} for skills in able.values()):
+        if able is not None and not any(task.required <= {*skills, mark(name)} for name, skills in able.items()):
             yield Mistake((position, "needs"), _nobody(task, able))
     if circle := _circle(tasks, by_id):
         yield Mistake((), f"these tasks wait for each other: {' → '.join(circle)}")
@@ -178,6 +217,10 @@ def _said(value: object, position: int) -> str:
 
 
 def _nobody(task: Task, able: Mapping[str, Collection[str]]) -> str:
+    if task.agent is not None and task.agent not in able:
+        return f"task `{task.id}` is for the agent `{task.agent}`, who is not in the team"
+    if task.agent is not None:
+        return f"task `{task.id}` is for the agent `{task.agent}`, who has not all of {_all(task.needs)}"
     known = {skill for skills in able.values() for skill in skills}
     missing = [skill for skill in task.needs if skill not in known]
     if missing:

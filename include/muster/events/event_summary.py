@@ -53,6 +53,9 @@ def _parts(said: Payload, output: bool) -> tuple[object, ...]:
         case work.StepExpanded():
             members = f"a team of {', '.join(said.members)}" if said.members else None
             return f"{len(said.indices)} of {said.length} {'tasks' if members else 'items'} have work", members
+        case work.StepExtended():
+            names = said.names if isinstance(said.names, list) else ()
+            return f"{said.length - said.first} more", ", ".join(map(str, names))
         case work.TaskAssigned():
             return (words(said.why),)
         case work.StepStarted():

@@ -59,6 +59,11 @@ def expanded(step: str, epoch: int) -> str:
     return f"{step}/expanded@{epoch}"
 
 
+def extended(work: str, epoch: int) -> str:
+    """That an item, as it ended, has added others to its list."""
+    return f"{work}/extended@{epoch}"
+
+
 def completed(step: str, epoch: int) -> str:
     """That all items of a list have ended."""
     return f"{step}/completed@{epoch}"

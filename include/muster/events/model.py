@@ -33,6 +33,7 @@ class EventType(StrEnum):
     COMPENSATION_FAILED = "compensation.failed"
     RUN_CLOSED = "run.closed"
     STEP_EXPANDED = "step.expanded"
+    STEP_EXTENDED = "step.extended"
     TASK_ASSIGNED = "task.assigned"
     STEP_STARTED = "step.started"
     CHILD_REQUESTED = "child.requested"

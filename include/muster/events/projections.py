@@ -238,6 +238,10 @@ def _expanded(fact: Fact) -> Change:
     return {"status": "running", "started_at": fact.at, "length": _integer(fact.data.get("length"))}
 
 
+def _extended(fact: Fact) -> Change:
+    return {"length": _integer(fact.data.get("length"))}
+
+
 def _retried(fact: Fact) -> Change:
     return {"status": "retrying", "attempt": _integer(fact.data.get("attempt")), **_error(fact)}
 
@@ -268,6 +272,7 @@ def _called(fact: Fact) -> Change:
 _STEP_CHANGES: Mapping[str, Callable[[Fact], Change]] = {
     T.STEP_STARTED: _started,
     T.STEP_EXPANDED: _expanded,
+    T.STEP_EXTENDED: _extended,
     T.STEP_RETRIED: _retried,
     T.STEP_SUCCEEDED: _ended("succeeded"),
     T.STEP_FAILED: _ended("failed"),

@@ -229,7 +229,7 @@ def _expanded(run: RunState, step: StepState, work: WorkState, event: Happening)
         # As layouts of redrives were written before they said so.
         named = [index for indices in run.redriven.values() for index in indices]
         again = None if None in named else named or None
-    step.lay_out(data["length"], data["indices"], data.get("epoch") or 0, again, data.get("names"))
+    step.lay_out(data["length"], data["indices"], data.get("epoch") or 0, again, data.get("names"), data.get("added"))
     work.status, work.reason, work.started_at = "running", data.get("held"), work.started_at or event.at
 
 
@@ -377,6 +377,7 @@ _ON_RUN: Mapping[str, Callable[[RunState, Happening], None]] = {
 
 _ON_STEP: Mapping[str, Callable[[RunState, StepState, WorkState, Happening], None]] = {
     T.STEP_EXPANDED: _expanded,
+    T.STEP_EXTENDED: lambda run, step, work, event: step.extend(event.data),
     T.TASK_ASSIGNED: _assigned,
     T.STEP_STARTED: _started,
     T.CHILD_REQUESTED: _child_requested,

@@ -156,8 +156,10 @@ class StepState:
     """The positions that have work."""
     laid_out: int = 0
     """The epoch in which the list was laid out last."""
-    names: list[str] | None = None
-    """The names of the items, where the output is a mapping."""
+    names: list[str | None] | None = None
+    """The names of the items, where the output is a mapping; None at a position that has nothing any more."""
+    added: list[object] = field(default_factory=list)
+    """The end of the list, where items were added to it since it was laid out first; None as in `names`."""
     owed: list[int] | None = field(default_factory=list)
     """The positions that were to be done again since, in executions that did not lay it out; None for all of it."""
     items: dict[int, WorkState] = field(default_factory=dict)
@@ -234,7 +236,9 @@ class StepState:
 
     def named(self, values: list[Any]) -> Any:
         """A value for each item, under its name where the items have names, else as a list."""
-        return values if self.names is None else dict(zip(self.names, values, strict=False))
+        if self.names is None:
+            return values
+        return {name: value for name, value in zip(self.names, values, strict=False) if name is not None}
 
     def owe(self, positions: Collection[int] | None, epoch: int) -> None:
         """An execution is to do positions of it again, or all of it for None: earlier outcomes do not count for it."""
@@ -242,16 +246,39 @@ class StepState:
         self.owed = None if self.owed is None or positions is None else sorted({*self.owed, *positions})
 
     def lay_out(
-        self, length: int, indices: Collection[int], epoch: int, again: Collection[int] | None, names: object = None
+        self,
+        length: int,
+        indices: Collection[int],
+        epoch: int,
+        again: Collection[int] | None,
+        names: object = None,
+        added: object = None,
     ) -> None:
         """Its list was laid out: with these positions, of which those `again` are done again, or all for None."""
         # A layout that begins nothing names nothing, and whoever was forgotten left a marker in place of the names.
         self.names = names if isinstance(names, list) else self.names
         self.length, self.indices, self.laid_out, self.owed = length, list(indices), epoch, []
+        self.added = list(added) if isinstance(added, list) else []
         for index in indices if again is None else again:
             # In the first execution there is nothing to do again.
             if epoch and index in self.items:
                 self.items[index].due_again(epoch)
+
+    def extend(self, said: Mapping[str, Any]) -> None:
+        """Items were added to its list; what was forgotten is a marker in place of a list of them."""
+        if (said.get("epoch") or 0) != self.laid_out:
+            return
+        first, length, items, names = said["first"], said["length"], said.get("items"), said.get("names")
+        known, gap = [None] * (length - first), [None] * (first - (self.length or 0))
+        self.added = [*self.added, *gap, *(items if isinstance(items, list) else known)]
+        if self.names is not None:
+            self.names = [*self.names, *gap, *(names if isinstance(names, list) else known)]
+        self.length, self.indices = length, [*self.indices, *range(first, length)]
+
+    @property
+    def fresh(self) -> int:
+        """The first position that no item of it ever had, in any execution."""
+        return max(self.length or 0, *(index + 1 for index in self.items), 0)
 
     def work(self, index: int | None) -> WorkState:
         """The state of an item, or of the step itself for None; made when it is not there."""

@@ -55,7 +55,7 @@ async def finish(services: Services, work_item: WorkItem, act: Action, fall_back
             ending = await _ending(services, work_item, act, fall_back)
     except Overtaken as error:
         return await ending_by_another(services, work_item, error)
-    return await written(work_item, ending, lambda event: services.log.aappend(work_item.ref.run, [event]))
+    return await written(work_item, ending, partial(_append, services, work_item))
 
 
 async def written(work_item: WorkItem, ending: NewEvent, append: Callable[[NewEvent], Awaitable[list[Event]]]) -> Event:
@@ -120,7 +120,13 @@ async def _attempted(services: Services, work_item: WorkItem, act: Action, *, as
 
 async def _conclude(services: Services, work_item: WorkItem, ending: NewEvent | None) -> None:
     if work_item.step.lock and ending is not None:
-        await written(work_item, ending, lambda event: services.log.aappend(work_item.ref.run, [event]))
+        await written(work_item, ending, partial(_append, services, work_item))
+
+
+async def _append(services: Services, work_item: WorkItem, ending: NewEvent) -> list[Event]:
+    if work_item.growing is not None:
+        return await work_item.growing.append(services, work_item, ending)
+    return await services.log.aappend(work_item.ref.run, [ending])
 
 
 def _ended_by(work_item: WorkItem, error: Exception) -> NewEvent | None:

@@ -21,7 +21,8 @@ from muster.execution.actions import act, fall_back, uses_threads
 from muster.execution.attempts import finish
 from muster.execution.beginning import begin_work_item
 from muster.execution.concurrency import at_once
-from muster.execution.fanout import ENDINGS, FanOut, complete, ensure_of_its_list, holds, last_endings, load_fan_out
+from muster.execution.fanout import FanOut, complete, ensure_of_its_list, load_fan_out
+from muster.execution.laying_out import ENDINGS, holds, last_endings
 from muster.execution.outcome import Outcome, not_in_scope
 from muster.execution.overtaken import Overtaken, ending_ahead, ending_by_another, ensure_not_overtaken
 from muster.execution.references import HalfUndone, StepNotInScope, WorkRef
@@ -153,9 +154,9 @@ async def _perform_single(services: Services, view: RunView, step: ResolvedStep,
 async def _perform_items(services: Services, fan_out: FanOut, ref: WorkRef) -> Outcome:
     if fan_out.step.pulls and fan_out.indices:
         await _work_out(fan_out)
-        endings_of_tasks = await pull(services, fan_out, ref, _perform_item, _skip)
-        await complete(services, fan_out, ref)
-        return _together(endings_of_tasks, single=False) if endings_of_tasks else _NOTHING_LEFT
+        pulled = await pull(services, fan_out, ref, _perform_item, _skip)
+        await complete(services, pulled.fan_out, ref)
+        return _together(pulled.endings, single=False) if pulled.endings else _NOTHING_LEFT
     work_items = [_work_item(fan_out, ref, index) for index in fan_out.slot(ref.slot)]
     if not work_items:
         return _NOTHING_LEFT

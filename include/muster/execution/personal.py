@@ -19,7 +19,7 @@ from muster.events.keys import OPENED
 from muster.events.log import EventLog
 from muster.events.model import Event, EventType, NewEvent
 from muster.events.payloads.runs import RunOpened
-from muster.events.payloads.work import StepExpanded
+from muster.events.payloads.work import StepExpanded, StepExtended
 from muster.events.personal import Vault
 from muster.events.sealing import AND, SEALED, WITHHELD, Keys, Seals, open_all, seal, sealed_ids
 from muster.events.structure import SKIPPED, Seal, seal_data
@@ -51,6 +51,12 @@ class _Unknown(Enum):
 _UNKNOWN = _Unknown.UNKNOWN
 
 
+_LISTS: Mapping[str, type[StepExpanded | StepExtended]] = {
+    EventType.STEP_EXPANDED: StepExpanded,
+    EventType.STEP_EXTENDED: StepExtended,
+}
+
+
 @dataclass(frozen=True)
 class _Sealer:
     """Seals what events of one stream say, under the key of the stream's subject."""
@@ -69,9 +75,9 @@ class _Sealer:
         data = seal_data(event.type, event.data, self.value)
         if event.type == EventType.RUN_OPENED:
             data["subject"] = self.rules.subject
-        if event.type == EventType.STEP_EXPANDED and is_impersonal(self.rules.definition, data.get("step")):
+        if (list_ := _LISTS.get(event.type)) is not None and is_impersonal(self.rules.definition, data.get("step")):
             # What came of the tasks of a team stays, so the names under which it is found have to.
-            data |= {"names": StepExpanded.of(event).names} if "names" in data else {}
+            data |= {"names": list_.of(event).names} if "names" in data else {}
         if "output" in data:
             step, definition = data.get("step"), self.rules.definition
             # `impersonal` speaks of the step's own output. A compensation gives back another one, which may be

@@ -15,7 +15,7 @@ class LaidOut(TypedDict, total=False):
     """What is written of a team when its plan is laid out."""
 
     members: list[str]
-    names: list[str] | None
+    names: list[str | None] | None
 
 
 NO_TEAM = LaidOut()
@@ -35,5 +35,5 @@ def team_of(
     if not items:
         return LaidOut(members=[], names=[])
     able = {name: frozenset(definition.agents[name].skills) for name in step.agents}
-    members = form(Plan.of(items), able, step.places(variables))
+    members = form(Plan.laid_out(items), able, step.places(variables), grows=step.grows)
     return LaidOut(members=[member.agent for member in members], names=step.names_of(items))

@@ -9,21 +9,23 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import NamedTuple
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from muster.agents.spec import AgentSpec
 from muster.coordination.assignment import Choice, Member, Progress, assign, lost
-from muster.coordination.plans import Plan, Task
+from muster.coordination.plans import Plan, Task, mark
 from muster.events import keys
 from muster.events.coalesce import Coalescer
 from muster.events.keys import work_key
 from muster.events.model import Event, EventType
 from muster.events.payloads.base import Place
-from muster.events.payloads.work import StepSkipped, StepSucceeded, TaskAssigned
+from muster.events.payloads.work import StepExtended, StepSkipped, StepSucceeded, TaskAssigned
 from muster.events.state import CANCELLED, UNWINDING
 from muster.execution.fanout import FanOut
 from muster.execution.flow import ITEM_FAILED, UPSTREAM_FAILED, Skip
+from muster.execution.growing import Growing
 from muster.execution.overtaken import AHEAD_BEAT, LONGEST_WAIT_AHEAD
 from muster.execution.references import StepNotInScope, WorkRef
 from muster.execution.services import Services
@@ -54,7 +56,9 @@ class Board:
 
     def __init__(self, services: Services, fan_out: FanOut, kept: Mapping[int, Event], epoch: int) -> None:
         self.fan_out, self._services, self._epoch = fan_out, services, epoch
-        self.plan = Plan.of(fan_out.items)
+        self.plan = Plan.laid_out(fan_out.items)
+        self._causes: dict[int, int] = {}
+        """Of each task that was added, the one that has added it."""
         self._endings = dict(kept)
         self._assigned: dict[int, list[TaskAssigned]] = {}
         """Of each task how it was assigned, the latest last."""
@@ -75,6 +79,30 @@ class Board:
     @property
     def _agents(self) -> Mapping[str, AgentSpec]:
         return self.fan_out.view.definition.agents
+
+    @property
+    def fresh(self) -> int:
+        """The first position that no task ever had, in any execution."""
+        return max(len(self.fan_out.items), self.fan_out.view.state.step(self.fan_out.step.id).fresh)
+
+    def ending_of(self, task: int) -> Event | None:
+        """How a task ended; None while it has not."""
+        return self._endings.get(task)
+
+    def added_by(self, task: int, output: object) -> Sequence[Task]:
+        """The tasks that come to the plan when a task has given this.
+
+        Raises:
+            PermanentError: they cannot be done, or may not be added.
+        """
+        step = self.fan_out.step
+        chain = list[str]()
+        cause: int | None = task
+        while cause is not None:
+            chain += [said[-1].agent] if (said := self._assigned.get(cause)) else []
+            cause = self._causes.get(cause)
+        able = {name: self._agents[name].skills for name in step.agents}
+        return step.added(self.plan, task, output, chain, able)
 
     @property
     def is_over(self) -> bool:
@@ -116,11 +144,11 @@ class Board:
 
     def _anybody(self, slot: int) -> Member:
         """A member who can do whatever an agent of the team can."""
-        needs = (task.needs for task in self.plan.tasks if self._able(task))
+        needs = (task.required for task in self.plan.tasks if self._able(task))
         return replace(self.members[slot], skills=frozenset(itertools.chain.from_iterable(needs)))
 
     def _able(self, task: Task) -> list[str]:
-        return [name for name in self.fan_out.step.agents if {*task.needs} <= {*self._agents[name].skills}]
+        return [name for name in self.fan_out.step.agents if task.required <= {*self._agents[name].skills, mark(name)}]
 
     def agent_for(self, slot: int, task: int) -> str:
         """The agent that does a task for a member: its own where it can."""
@@ -193,7 +221,7 @@ class Board:
 
     def work_item(self, ref: WorkRef, task: int) -> WorkItem:
         """The work item of a task, whose expressions also know `tasks`: what the tasks before it gave."""
-        said = self._assigned.get(task)
+        said, step = self._assigned.get(task), self.fan_out.step
         return WorkItem(
             view=self.fan_out.view,
             step=self.fan_out.step,
@@ -201,6 +229,7 @@ class Board:
             index=task,
             variables=Variables(lambda: {**self.fan_out.variables_of(task), "tasks": self._given(task)}),
             agent=said[-1].agent if said else None,
+            growing=Growing(self, task) if step.grows else None,
             first=self._count(task) < 2,
         )
 
@@ -210,6 +239,8 @@ class Board:
 
     def note(self, event: Event) -> None:
         """Take in an event, and wake the members that wait."""
+        if event.type == EventType.STEP_EXTENDED:
+            self._extend(StepExtended.of(event))
         if event.index is None:
             return
         if event.type == EventType.TASK_ASSIGNED:
@@ -221,6 +252,12 @@ class Board:
             self._endings[event.index] = event
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _extend(self, said: StepExtended) -> None:
+        self._causes |= dict.fromkeys(range(said.first, said.length), said.by)
+        if said.length > len(self.fan_out.items):
+            self.fan_out = self.fan_out.grown(said.first, said.items)
+            self.plan = Plan.laid_out(self.fan_out.items)
 
     async def changed(self) -> None:
         """Wait until a member in this process has done something, or it is time to look what others have done."""
@@ -237,7 +274,7 @@ class Board:
         await self._reads.submit("", None)
 
     async def _read(self, _: str, asked: Sequence[None]) -> list[None]:
-        types = (EventType.TASK_ASSIGNED, *sorted(ENDINGS))
+        types = (EventType.TASK_ASSIGNED, EventType.STEP_EXTENDED, *sorted(ENDINGS))
         run, step = self.fan_out.view.id, self.fan_out.step.id
         read = self._services.log.aread(run, after_version=self._version, steps=(step,), types=types)
         async for event in read:
@@ -257,9 +294,16 @@ def _board(services: Services, fan_out: FanOut, epoch: int) -> Board:
     return board
 
 
-async def pull(
-    services: Services, fan_out: FanOut, ref: WorkRef, perform: PerformTask, skip: SkipTask
-) -> Sequence[Event]:
+class Pulled(NamedTuple):
+    """What came of a member's work."""
+
+    endings: Sequence[Event]
+    """How the tasks ended that it did."""
+    fan_out: FanOut
+    """With the tasks that were added meanwhile."""
+
+
+async def pull(services: Services, fan_out: FanOut, ref: WorkRef, perform: PerformTask, skip: SkipTask) -> Pulled:
     """Do tasks as the member `ref.slot` until all have ended; how its own ended.
 
     Raises:
@@ -273,7 +317,8 @@ async def pull(
         )
     if ref.is_preserved:
         items = fan_out.view.state.step(fan_out.step.id).items
-        return [event for index, event in fan_out.kept.items() if index in items and items[index].member == ref.slot]
+        of_it = (index for index in fan_out.kept if index in items and items[index].member == ref.slot)
+        return Pulled([fan_out.kept[index] for index in of_it], fan_out)
     board, slot, since = _board(services, fan_out, ref.epoch), ref.slot or 0, time.monotonic()
     await board.look()
     # What an earlier process of this member had is gone on with. What is taken for it after this is another process's,
@@ -302,4 +347,4 @@ async def pull(
             own = chosen.task
         board.note(await perform(services, board.work_item(ref, own)))
         since = time.monotonic()
-    return board.endings_of(slot)
+    return Pulled(board.endings_of(slot), board.fan_out)

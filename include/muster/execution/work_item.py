@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from muster.errors import SetAside
 from muster.events import keys
 from muster.events.keys import work_key
-from muster.events.model import NewEvent
+from muster.events.model import Event, NewEvent
 from muster.events.payloads.base import OfWork, Place, RecordedError
 from muster.events.payloads.work import (
     StepFailed,
@@ -24,6 +25,18 @@ from muster.execution.references import WorkRef
 from muster.execution.services import Services
 from muster.execution.view import RunView
 from muster.language.resolved_step import ResolvedStep
+
+
+class Growth(Protocol):
+    """How a work item may add others to its list, by what it gives."""
+
+    def refusal(self, output: object) -> str | None:
+        """Why what it gives is refused; None when it is not."""
+        ...
+
+    async def append(self, services: Services, work_item: WorkItem, ending: NewEvent) -> list[Event]:
+        """Write how it ended, with what it adds."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +65,8 @@ class WorkItem:
     """The epoch whose conversation with an agent is gone on with."""
     agent: str | None = None
     """The agent that it was assigned to in a team."""
+    growing: Growth | None = field(default=None, compare=False)
+    """What it adds to the plan of its team; None where nothing may come to the plan."""
     failures: int = 0
     """The number of attempts of this execution that have failed."""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from muster.errors import PermanentError
 from muster.language.resolved import Resolved, ResolvedCompensation, ResolvedFallback, ResolvedRetry
 from muster.language.shares import ResolvedShares
 from muster.skills.index import Lane
+
+if TYPE_CHECKING:
+    from muster.coordination.plans import Plan, Task
 
 Failures = Literal["stop", "undo", "continue"]
 """What an item of a list that fails for good means for the others."""
@@ -98,6 +101,25 @@ class ResolvedStep(Resolved, ABC):
         """
         return 1
 
+    @property
+    def grows(self) -> bool:
+        """True when an item may add others to the list, by what it gives."""
+        return False
+
+    def added(
+        self, plan: Plan, position: int, output: object, chain: Sequence[str], able: Mapping[str, Collection[str]]
+    ) -> Sequence[Task]:
+        """The items that come to the list because of what one of them gave.
+
+        Args:
+            chain: The agents that did the item, the one that has added it, and so on.
+            able: The skills of each agent that may do some, by its id.
+
+        Raises:
+            PermanentError: an agent asks for something that cannot be done, or may not; it says all that is wrong.
+        """
+        return ()
+
     def of_slot(self, positions: Sequence[int], slot: int) -> Sequence[int]:
         """The positions that the task instance with map index `slot` may work on; `positions` are all with work."""
         if self.pulls:
@@ -117,7 +139,7 @@ class ResolvedStep(Resolved, ABC):
             )
         return list(value)
 
-    def names_of(self, items: Sequence[object]) -> list[str] | None:
+    def names_of(self, items: Sequence[object]) -> list[str | None] | None:
         """The names by which `steps.<id>` has what came of the items; None where it is a list."""
         return None
 

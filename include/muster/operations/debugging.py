@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from muster.errors import MusterError, PermanentError
 from muster.events.model import Event
 from muster.events.model import EventType as T
-from muster.events.payloads.work import StepExpanded, StepFailed, StepSkipped, StepSucceeded
+from muster.events.payloads.work import StepExpanded, StepExtended, StepFailed, StepSkipped, StepSucceeded
 from muster.events.state import RunState
 from muster.execution import flow
-from muster.execution.fanout import by_item, holds, items_of
 from muster.execution.kinds.branch import ways_taken
+from muster.execution.laying_out import by_item, holds, items_of
 from muster.execution.variables import Site, variables_for
 from muster.language.definition import Definition
 from muster.language.expressions import evaluate
@@ -131,8 +131,8 @@ class _Walk:
 
     def expanded(self, step: ResolvedStep, event: Event) -> None:
         """A fan-out was laid out."""
-        layout = self._layouts[step.id] = self._lay_out(self._definition, step)
         said = StepExpanded.of(event)
+        layout = self._layouts[step.id] = self._lay_out(self._definition, step, said.added or ())
         recorded = {"length": said.length, "positions with work": said.indices}
         today: object = {"length": len(layout.items), "positions with work": list(layout.indices)}
         if layout.error is not None:
@@ -140,6 +140,13 @@ class _Walk:
         elif step.each is None:
             today = "no fan-out"
         self._compare(event, "the fan-out", recorded, today)
+
+    def extended(self, step: ResolvedStep, event: Event) -> None:
+        """An item has added others: what was in its output, which is recorded."""
+        said = StepExtended.of(event)
+        for layout in (self._layout(step), self._own_layout(step)):
+            layout.items = [*layout.items, *[None] * (said.first - len(layout.items)), *said.items]
+            layout.indices = [*layout.indices, *range(said.first, said.length)]
 
     def skipped(self, step: ResolvedStep, event: Event) -> None:
         """A step or an item did not go ahead."""
@@ -184,7 +191,7 @@ class _Walk:
             self._layouts[step.id] = self._lay_out(self._definition, step)
         return self._layouts[step.id]
 
-    def _lay_out(self, definition: Definition, step: ResolvedStep) -> _Layout:
+    def _lay_out(self, definition: Definition, step: ResolvedStep, added: Sequence[object] = ()) -> _Layout:
         try:
             variables = variables_for(definition, step.references, self._state, self._services)
             layout = _Layout(variables)
@@ -194,7 +201,7 @@ class _Walk:
             if skip is not None:
                 layout.reason = skip.reason
             elif step.each is not None:
-                layout.items = items_of(step, variables)
+                layout.items = items_of(step, variables, added)
                 layout.indices, layout.reasons = self._positions(definition, step, layout)
         except (PermanentError, KeyError) as error:
             return _Layout({}, error=f"fails: {error.message if isinstance(error, PermanentError) else error}")
@@ -271,6 +278,7 @@ def _whether(reason: str | None) -> str:
 
 _CHECKS: Mapping[str, Callable[[_Walk, ResolvedStep, Event], None]] = {
     T.STEP_EXPANDED: _Walk.expanded,
+    T.STEP_EXTENDED: _Walk.extended,
     T.STEP_SKIPPED: _Walk.skipped,
     T.STEP_STARTED: _Walk.started,
     T.STEP_SUCCEEDED: _Walk.succeeded,

@@ -19,8 +19,8 @@ from muster.events.model import Event, NewEvent
 from muster.events.payloads.runs import DeadLetterDiscarded, DeadLetterRedriven, RunRestarted
 from muster.events.state import RunState, fold
 from muster.events.work import WorkState
-from muster.execution.fanout import items_of
 from muster.execution.flow import ancestors, same_list, unfinished
+from muster.execution.laying_out import items_of
 from muster.execution.references import HalfUndone
 from muster.execution.rerun_scope import is_done_alone, redriven_with, steps_from
 from muster.execution.task_keys import ends
@@ -379,5 +379,5 @@ def content(
         outputs = {name: state.step(name).output for name in resolved.references}
         variables = {"inputs": state.inputs, "settings": definition.settings, "steps": outputs, "run": {"id": run}}
         learn_settings(definition.settings)
-        data["item"] = redact_data(items_of(resolved, variables)[index])
+        data["item"] = redact_data(items_of(resolved, variables, state.step(step).added)[index])
     return data

@@ -29,8 +29,8 @@ from muster.events.state import RunState
 from muster.execution.actions import uses_threads
 from muster.execution.attempts import attempts
 from muster.execution.concurrency import at_once, undisturbed
-from muster.execution.fanout import items_of
 from muster.execution.kinds.skill import skill_context
+from muster.execution.laying_out import items_of
 from muster.execution.outcome import Outcome, not_in_scope
 from muster.execution.overtaken import Overtaken, state_at_rest
 from muster.execution.references import WorkRef
@@ -242,7 +242,7 @@ def _work_items(
         epoch = work.epoch if work.begun is None else work.begun
         if epoch not in seen:
             known = variables_for(view.definition, names, view.as_of(epoch), services)
-            listed = _list(step, known)
+            listed = _list(step, known, view.as_of(epoch).step(step.id).added)
             # Once for all of them: each look at a plan looks at all of its tasks.
             seen[epoch] = known, listed, () if isinstance(listed, Forgotten) else step.depths_of(listed)
         variables, items, depths = seen[epoch]
@@ -259,14 +259,14 @@ def _work_items(
         yield depths[position] if position < len(depths) else position if step.pulls else 0, work_item
 
 
-def _list(step: ResolvedStep, variables: Mapping[str, object]) -> Sequence[object] | Forgotten:
+def _list(step: ResolvedStep, variables: Mapping[str, object], added: Sequence[object]) -> Sequence[object] | Forgotten:
     """The list of a fan-out; empty when it cannot be read any more, because most compensations need only the output.
 
     One that names its item then fails. Null in its place would be written as nothing into the text that says what to
     undo.
     """
     try:
-        return () if step.each is None else items_of(step, variables)
+        return () if step.each is None else items_of(step, variables, added)
     except NeedsForgotten:
         return Forgotten({FORGOTTEN: ""})
     except MusterError:

@@ -17,7 +17,7 @@ from muster.events.costs import by_step
 from muster.events.definitions import DefinitionStore
 from muster.events.model import EventType
 from muster.events.payloads.runs import RunOpened
-from muster.events.payloads.work import StepExpanded, TaskAssigned
+from muster.events.payloads.work import StepExpanded, StepExtended, TaskAssigned
 from muster.events.queries import Queries, answered
 from muster.redaction import redact_data
 from muster_airflow.api.access import EVENTS, MAY_SEE_DAG, MAY_SEE_RUN, Asked, KnownRun, Sees, Visible, database
@@ -153,11 +153,15 @@ def _indices(
 def _names(ask: Queries, run: str) -> dict[tuple[str, int], str]:
     """What the items of teams are called, by step and position."""
     laid_out = (StepExpanded.of(event) for event in ask.events(run, types=[EventType.STEP_EXPANDED], limit=100))
+    more = ask.events(run, types=[EventType.STEP_EXTENDED], limit=EVENTS_SHOWN)
+    named: list[tuple[str, int, object]] = [(said.step, 0, said.names) for said in laid_out]
+    named += [(said.step, said.first, said.names) for said in map(StepExtended.of, more)]
     return {
-        (said.step, index): name
-        for said in laid_out
-        if isinstance(said.names, list)
-        for index, name in enumerate(said.names)
+        (step, index): name
+        for step, first, names in named
+        if isinstance(names, list)
+        for index, name in enumerate(names, first)
+        if name is not None
     }
 
 

@@ -62,8 +62,24 @@ class StepExpanded(OfStep, type=EventType.STEP_EXPANDED):
     """Why nothing is done except what a redrive leaves as it is; a reason as in `step.skipped`."""
     members: list[str] | None = plain(default=None)
     """The agents of a team, one for each task instance."""
-    names: list[str] | None = sealed(default=None)
-    """The names of the items, in a step whose output is a mapping."""
+    names: list[str | None] | None = sealed(default=None)
+    """The names of the items, in a step whose output is a mapping; None at a position that has nothing any more."""
+    added: list[Json | None] | None = sealed(default=None)
+    """The end of the list, where items were added to it in earlier executions, and stay."""
+
+
+class StepExtended(OfStep, type=EventType.STEP_EXTENDED):
+    """An item of a fan-out has ended and added others to the list."""
+
+    by: int = plain()
+    """The position of the item whose ending, in the same append, has added them."""
+    first: int = plain()
+    """The position of the first that was added. Between it and the list as it was nothing is any more: positions that
+    earlier executions have given to others are not given again."""
+    length: int = plain()
+    """The length of the list with them."""
+    items: list[Json]
+    names: list[str]
 
 
 class TaskAssigned(OfWork, type=EventType.TASK_ASSIGNED):

@@ -127,6 +127,7 @@ async def put(
         settings=definition.settings,
         documents=documents_of_run(services, work_item.view),
         together=together(services, work_item, agent=agent.id, shares=shares),
+        refuses=work_item.growing.refusal if work_item.growing is not None else None,
     )
     result = await run_agent(call, services)
     return ActionResult(output=result.output, output_type=result.output_type, produced_by=result.produced_by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import reduce
 
-from muster.coordination.plans import Task
+from muster.coordination.plans import Task, mark
 from muster.errors import PermanentError
 from muster.execution.action import Action
 from muster.execution.kinds.agent import ask_one_of, put
@@ -19,6 +19,8 @@ async def _act(services: Services, work_item: WorkItem, step: ResolvedTeam) -> A
     task = Task.model_validate(work_item.variables["item"])
     given = work_item.variables["tasks"]
     data = {**task.arguments, **{name: _part(given, path, task) for name, path in task.uses.items()}}
+    if task.gathers:
+        data["results"] = {name: _part(given, name, task) for name in task.gathers}
     # Its words are not evaluated: they may be a model's, which could write expressions into them.
     return await ask_one_of(
         services,
@@ -52,8 +54,8 @@ def _agents(work_item: WorkItem, step: ResolvedTeam, task: Task) -> Sequence[str
 
     After an attempt that failed the next one is first, so that whoever fails is not asked again before all the others.
     """
-    skills = {name: work_item.view.definition.agents[name].skills for name in step.members}
-    able = [name for name, has in skills.items() if {*task.needs} <= {*has}]
+    skills = {name: {*work_item.view.definition.agents[name].skills, mark(name)} for name in step.members}
+    able = [name for name, has in skills.items() if task.required <= has]
     first = (able.index(work_item.agent) if work_item.agent in able else 0) + work_item.failures
     return [able[(first + number) % len(able)] for number in range(len(able))]
 
