@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ steps:
 AHEAD = """
 UPDATE job SET latest_heartbeat = clock_timestamp() + interval '1 hour'
     WHERE job_type = 'TriggererJob' AND state = 'running'
+"""
+PUT_OFF = """
+UPDATE task_instance SET state = 'up_for_retry', try_number = 1, end_date = clock_timestamp() + interval '4000 s'
+    WHERE dag_id = 'proving_unopened' AND run_id = 'unopened' AND task_id = 'open'
 """
 DIED = """
 UPDATE task_instance SET state = 'failed' WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
@@ -190,6 +195,27 @@ def test_what_a_triggerer_was_at_that_died_with_its_clock_ahead_is_performed_aga
     assert airflow.types(run).count("run.begun") == 0, "it is still the same execution"
     with psycopg.connect(airflow.stack._prepared.airflow) as connection:
         connection.execute("UPDATE job SET state = 'failed', end_date = now() WHERE latest_heartbeat > now()")
+
+
+def test_a_run_whose_opening_a_scheduler_with_its_clock_ahead_had_put_off_is_opened_at_once(airflow: Airflow) -> None:
+    folder = begin(airflow, "unopened")
+    airflow.automation("proving_unopened", AUTOMATION.replace("proving_reconciler", "proving_unopened"))
+    airflow.client.pause("proving_unopened", paused=True)
+    run = airflow.start("proving_unopened", "unopened", folder=str(folder))
+    with psycopg.connect(airflow.stack._prepared.airflow) as connection:
+        assert connection.execute(PUT_OFF).rowcount == 1
+    airflow.client.pause("proving_unopened", paused=False)
+    airflow.until("the run", lambda: airflow.client.run("proving_unopened", "unopened")["state"] == "running")
+    scope = Scope(database=airflow.database, airflow=RestAirflow(airflow.client), now=datetime.now(UTC))
+    (seen,) = [each for each in reconcile_now(replace(scope, mend=False)) if each.subject == run]
+    assert not seen.mended
+    assert airflow.types(run) == []
+    (found,) = [each for each in reconcile_now(scope) if each.subject == run]
+    assert (found.kind, found.mended) == ("run", True)
+    (question,) = airflow.waiting(run, "ask")
+    airflow.answer(question)
+    assert airflow.finish(run) == "success"
+    assert airflow.types(run).count("run.opened") == 1
 
 
 def version_of(airflow: Airflow, dag: str) -> str | None:

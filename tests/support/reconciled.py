@@ -34,6 +34,7 @@ class FakeAirflow:
         self.run_state, self.task_states = state, otherwise if tasks is None else tasks
         self.restarted: list[str] = []
         self.cleared: list[list[str]] = []
+        self.put_off: dict[tuple[str, str], datetime] = {}
         self.refuses, self.clears, self.is_paused = False, True, False
 
     def state(self, dag_id: str, run_id: str) -> str | None:
@@ -47,6 +48,9 @@ class FakeAirflow:
 
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         return self.task_states
+
+    def unopened(self) -> Mapping[tuple[str, str], datetime]:
+        return self.put_off
 
     def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
         if self.refuses:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from muster.language.definition import Definition
     from muster.language.resolved_step import ResolvedStep
 
+OPENS = "open"
+"""The first task of every run, which opens it in the log."""
 ITEMS_SUFFIX = ".items"
 """Ends the id of the task that lays out a fan-out; a step's id has no dot."""
 UNDOES = "unwind."

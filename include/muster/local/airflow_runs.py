@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from muster.errors import PermanentError
@@ -37,6 +38,16 @@ class RestAirflow:
         if self._client.run(dag_id, run_id) is None:
             return {}
         return {_name(task): task["state"] for task in self._client.tasks(dag_id, run_id)}
+
+    def unopened(self) -> Mapping[tuple[str, str], datetime]:
+        """The Dag runs of automations whose first task waits for its next try, each with when the last one ended."""
+        # Any Dag may have a task that is called `open`; only an automation's is of this operator.
+        tasks = self._client.tasks(task_id="open", operator="OpenRun", state="up_for_retry")
+        return {
+            (task["dag_id"], task["dag_run_id"]): datetime.fromisoformat(task["end_date"])
+            for task in tasks
+            if task["end_date"] is not None
+        }
 
     def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
         """Clear all tasks of a run, so that Airflow performs them again.

@@ -145,9 +145,9 @@ class AirflowClient:
         """The runs of a Dag that are in one of these states."""
         return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns", "dag_runs", state=list(state)))
 
-    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """The task instances of a run."""
-        return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances"))
+    def tasks(self, dag_id: str = "~", run_id: str = "~", **which: object) -> list[dict[str, Any]]:
+        """The task instances of a run, or of all runs; `which` are Airflow's own filters."""
+        return list(self._pages(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances", **which))
 
     def approvals(self, dag_id: str = "~", run_id: str = "~") -> list[dict[str, Any]]:
         """What waits for a person, as `hitlDetails`."""

@@ -13,6 +13,7 @@ from muster.operations.reconciling.notices import find_notices
 from muster.operations.reconciling.orphaned_tasks import find_orphaned_tasks
 from muster.operations.reconciling.runs import find_runs
 from muster.operations.reconciling.telling import tell_people
+from muster.operations.reconciling.unopened_runs import find_unopened_runs
 
 __all__ = ["QUIET", "Airflow", "Discrepancy", "Kind", "Scope", "ask_checks", "has_recovered", "reconcile"]
 
@@ -48,6 +49,7 @@ FINDERS = (
     find_runs,
     find_finished_runs,
     find_orphaned_tasks,
+    find_unopened_runs,
     find_leases,
     find_notices,
     find_effects,

@@ -65,6 +65,12 @@ class Airflow(Protocol):
     def tasks(self, dag_id: str, run_id: str) -> Mapping[str, str | None]:
         """The state of each of its tasks, as `task` or `task_<map index>`."""
 
+    def unopened(self) -> Mapping[tuple[str, str], datetime]:
+        """The Dag runs of automations whose first task waits for its next try, each with when the last one ended.
+
+        Empty for who may not ask which runs there are.
+        """
+
     def restart(self, dag_id: str, run_id: str, *, latest: bool = False) -> None:
         """Have all tasks of a run performed again, on the version the run belongs to, or on the latest one."""
 
