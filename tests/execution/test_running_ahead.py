@@ -317,7 +317,7 @@ def test_whoever_has_lost_one_heartbeat_is_not_taken_for_dead(
         monkeypatch.setattr(module, name, seconds / 10)
     run = opened(site, bank, step("a"), step("b", given=", seconds: 5"))
     with postgres_proxy(site.services.database.dsn) as proxy:
-        proxy.swallow(b"UPDATE attempts SET attempt")
+        proxy.swallow(b"SET beaten_at")
         other = ahead_elsewhere(site, run, proxy.dsn)
         assert eventually(lambda: bank.charges["b"] == 1)
         given(site, run, "b")

@@ -321,11 +321,11 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "an item is done in the place of another that stands": Mutation(
         "nothing is done in the place of another item that stands",
-        "lives", "muster.execution.fanout", functions={"_ensure_not_replaced": _not_refused},
+        "lives", "muster.execution.laying_out", functions={"ensure_not_replaced": _not_refused},
     ),
     "what a list has no work for any more is gone on with": Mutation(
         "nothing goes on with what an earlier execution left of an item that is out of the list",
-        "lives", "muster.execution.fanout", functions={"_not_listed": _none_of_it},
+        "lives", "muster.execution.laying_out", functions={"not_listed": _none_of_it},
     ),
     "an outcome counts that a restart was to make anew": Mutation(
         "what has no outcome lets nothing after it go ahead, also in a later execution",

@@ -7,31 +7,10 @@ import os
 import signal
 import time
 
-from coordination.blackboard.conftest import KEYS, RUN, Open
-from muster.coordination.blackboard import Board, Rights, Writer
-from muster.database import Database
+from coordination.blackboard.conftest import Open
+from support.board_processes import EACH, count, write_for_ever
 
-PROCESSES, EACH = 4, 25
-MAY = Rights(reads=frozenset(KEYS.known), writes=frozenset(KEYS.known))
-
-
-def count(dsn: str, number: int) -> None:
-    """Count up, and note each in a field of one's own."""
-    board = Board(Database(dsn, max_size=2), RUN, KEYS, MAY, Writer(name=f"p{number}"))
-    for step in range(EACH):
-        board.update("count", lambda before: (before or 0) + 1)
-        board.merge("facts", {f"p{number}": step})
-
-
-def write_for_ever(dsn: str) -> None:
-    """Both in one transaction, again and again."""
-    database = Database(dsn, max_size=2)
-    board, step = Board(database, RUN, KEYS, MAY, Writer(name="killed")), 0
-    while True:
-        step += 1
-        with database.connection() as connection:
-            board.put("count", step, within=connection)
-            board.put("note", step, within=connection)
+PROCESSES = 4
 
 
 def test_of_those_who_count_at_once_nobody_loses_one(open_board: Open, dsn: str) -> None:
@@ -41,6 +20,7 @@ def test_of_those_who_count_at_once_nobody_loses_one(open_board: Open, dsn: str)
         process.start()
     for process in processes:
         process.join()
+    assert [process.exitcode for process in processes] == [0] * PROCESSES
     board = open_board()
     entry = board.get("count")
     assert entry is not None
@@ -57,6 +37,7 @@ def test_a_writer_that_is_killed_leaves_all_of_a_write_or_nothing(open_board: Op
     process.start()
     board = open_board()
     while (entry := board.get("note")) is None or entry.value < 20:
+        assert process.is_alive()
         time.sleep(0.01)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)

@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from coordination.blackboard.conftest import KEYS, RUN, Open
-from muster.coordination.blackboard import Board, Rights, Writer
+from coordination.blackboard.conftest import RUN, Open
 from muster.coordination.messages import Post
 from muster.coordination.messages.waking import POLL
 from muster.database import Database
+from support.board_processes import put_without_a_bell
 
 LONG = 60.0
 
@@ -53,13 +53,6 @@ def test_a_thread_watches_too_and_messages_are_not_disturbed(open_board: Open, d
     watching.join(LONG)
     assert len(found) == 2
     post.close()
-
-
-def put_without_a_bell(dsn: str) -> None:
-    """As a process that dies between its commit and the bell."""
-    with psycopg.connect(dsn) as connection:
-        rights = Rights(writes=frozenset({"note"}))
-        Board(Database(dsn), RUN, KEYS, rights, Writer(name="killed")).put("note", 1, within=connection)
 
 
 @pytest.mark.parametrize("wait", [LONG])
