@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -474,6 +475,30 @@ def test_a_task_whose_process_gives_signs_of_life_may_take_as_long_as_it_likes_a
     assert found(site, airflow, later=timedelta(minutes=9), quiet=timedelta()) == [], "its first sign may be to come"
     mended = found(site, airflow, later=timedelta(hours=9))
     assert [each.mended for each in mended] == ([] if last_sign == "4 minutes" else [True])
+
+
+def test_a_task_whose_process_could_give_no_sign_while_the_database_was_away_is_left_alone(
+    site: Site, database: Database
+) -> None:
+    run = site.open(site.definition(UNDONE))
+    data = {"step": "two", "index": None, "epoch": 0}
+    site.services.log.append(run, [NewEvent(type=EventType.STEP_STARTED, data=data)])
+    with database.connection() as connection:
+        connection.execute(
+            "INSERT INTO attempts (work, run, execution, attempt, beaten_at) VALUES (%s, %s, 2, 1, now() - '1 h'::interval)",
+            (f"{run}/two", run),
+        )
+
+    def beat() -> None:
+        time.sleep(0.5)
+        with database.connection() as connection:
+            connection.execute("UPDATE attempts SET beaten_at = clock_timestamp()")
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    airflow = FakeAirflow("running", tasks={"two": "deferred"})
+    assert found(site, airflow, later=timedelta(hours=9), patience=3.0) == []
+    beating.join()
 
 
 def test_a_clock_that_was_wrong_keeps_no_run_from_being_looked_after(site: Site) -> None:

@@ -70,7 +70,8 @@ def found(site: Site, airflow: FakeAirflow, *, later: timedelta = LATER, **how: 
         site.do(site.services.notices.send(notice))
 
     now = datetime.now(UTC) + later
-    return reconcile(Scope(database=site.services.database, airflow=airflow, now=now, **({"send": send} | how)))
+    given = {"send": send, "patience": 0.0} | how
+    return reconcile(Scope(database=site.services.database, airflow=airflow, now=now, **given))
 
 
 def told(site: Site) -> list[tuple[str, str]]:

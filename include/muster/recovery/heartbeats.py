@@ -23,6 +23,8 @@ BEAT = 60.0
 """Seconds between signs of life."""
 LIMIT = 10.0
 """Seconds that one may take."""
+NEXT_SIGN = BEAT + LIMIT
+"""Seconds after which whatever goes on has given another sign, once the database is there."""
 UNHEARD = 5 * BEAT
 """Seconds without a sign after which work that a process was at counts as left: four of them were missed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from muster.events.queries import Queries, RunRow
 from muster.language.definition import Definition
 from muster.language.runs import AT_ONCE
 from muster.notifications.model import Notice
+from muster.recovery.heartbeats import NEXT_SIGN
 
 Kind = Literal["run", "stuck", "task", "lease", "notice", "effect", "check", "checkpoint"]
 
@@ -115,6 +117,8 @@ class Scope:
     """False only looks."""
     send: Callable[[Notice], None] | None = None
     """Sends a notice, and raises when that fails; None where there are no channels."""
+    patience: float = NEXT_SIGN
+    """Seconds that are waited once before work counts as left, so that whoever is at it can give a sign of life."""
 
     @property
     def before(self) -> datetime:
@@ -131,6 +135,12 @@ class Scope:
         # A machine whose clock was ahead has written times in the future. Taken at its word, its run would look as if
         # something had just happened, and nobody would look after it until then.
         return at <= self.now - max(self.quiet, least) or at > self.beyond
+
+    @cached_property
+    def signs_were_awaited(self) -> bool:
+        """True once a sign of life would have come of all that goes on: none could while the database was away."""
+        time.sleep(self.patience)
+        return True
 
     @cached_property
     def log(self) -> EventLog:

@@ -85,7 +85,11 @@ def _is_at_work(scope: Scope, case: RunUnderReview, task: TaskKey) -> bool:
         own = [work_key(step.id, index) for index in result.indices]
     else:
         own = [work_key(step.id, index) for index in step.of_slot(result.indices, task.slot)]
-    return not living(scope.database, case.run.id).isdisjoint(f"{case.run.id}/{name}" for name in own)
+    works = {f"{case.run.id}/{name}" for name in own}
+    # Looked at once more after a while: the database may have been away, or its clock may have been set forward.
+    return not works.isdisjoint(living(scope.database, case.run.id)) or (
+        scope.signs_were_awaited and not works.isdisjoint(living(scope.database, case.run.id))
+    )
 
 
 def until_tried_again(case: RunUnderReview, task: str) -> timedelta | None:
