@@ -91,7 +91,16 @@ def test_on_a_terminal_it_stays_up_to_date_until_it_is_interrupted(project: Path
     ours, theirs = pty.openpty()
     environment = os.environ | {"MUSTER_DSN": dsn, "TERM": "xterm", "COLUMNS": "160", "LINES": "30"}
     command = [sys.executable, "-m", "muster.cli", "watch"]
-    watching = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=project, env=environment)
+    watching = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=project,
+        env=environment,
+        # Of a script that runs in the background, Ctrl-C is ignored, and by whatever it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     os.close(theirs)
     try:
         assert "letters/now" in _read_until(ours, "letters/now")

@@ -348,7 +348,9 @@ def test_what_a_triggerer_that_died_had_begun_ahead_is_done_by_the_task(
     assert [each.output for each in given(site, run, "b", "c")] == ["b", "c"]
     assert bank.charges["b"] == (1 if skill == "once" else 2), "as after any death: the ledger keeps it to one"
     assert bank.charges["c"] == 1
-    assert beginnings(site, run) == [("a", False), ("b", True), ("b", False), ("c", True)]
+    # Whether Airflow comes to `c` first is a matter of speed.
+    assert beginnings(site, run)[:3] == [("a", False), ("b", True), ("b", False)]
+    assert [name for name, _ in beginnings(site, run)[3:]] == ["c"]
 
 
 def test_what_airflow_has_begun_is_never_begun_ahead(site: Site, bank: BankServer) -> None:
