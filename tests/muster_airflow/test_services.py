@@ -81,10 +81,10 @@ async def test_requests_to_the_api_server_share_what_they_verified_and_no_connec
     async def verified_anew() -> int:
         """How many events one request verifies."""
         services = services_in_server()
-        check, _ = next(services.log._read("a/1", 0, (), None))
+        (check,) = next(services.log._read("a/1", 0, (), None))
         assert [event async for event in services.log.aread("a/1", steps=())] != []
         await services.database.aclose()
-        return services.log.version("a/1") - dict(check.parameters)["after"]
+        return services.log.version("a/1") - dict(check.parameters)["seen"]
 
     opened(database, "a/1", None)
     EventLog(database).append("a/1", some(50))
