@@ -10,9 +10,7 @@ short rounds, so that other load on the machine meets all of them alike.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import statistics
-import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 import psycopg
 from figures import Figure, note
 from servers import fresh_database, postgres
+from side_by_side import play, rates_of
 
 from muster.coordination.blackboard import Board, Key, Keys, Rights, Writer
 from muster.database import Database
@@ -115,17 +114,9 @@ WAYS: dict[str, tuple[Way, int | None]] = {
 
 
 def worker(dsn: str, number: int, barrier: Barrier, results: Any) -> None:
-    """All ways in turn, round by round, together with the other workers."""
+    """All ways, together with the other workers."""
     ways = {name: make(dsn, number) for name, (make, _) in WAYS.items()}
-    for way in ways.values():
-        way()
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            barrier.wait()
-            begun, done = time.perf_counter(), 0
-            while time.perf_counter() - begun < SECONDS:
-                done += way()
-            results.put((name, done / (time.perf_counter() - begun)))
+    play(ways, barrier, results, rounds=ROUNDS, seconds=SECONDS)
 
 
 def main() -> None:
@@ -136,17 +127,7 @@ def main() -> None:
             connection.execute("CREATE TABLE plain (key text PRIMARY KEY, value json, n integer, version integer)")
             for key in ("added", "compared"):
                 connection.execute("INSERT INTO plain VALUES (%s, %s::json, 0, 0)", (key, json.dumps({"n": 0})))
-        context = multiprocessing.get_context("spawn")
-        barrier, results = context.Barrier(WRITERS), context.Queue()
-        workers = [context.Process(target=worker, args=(dsn, number, barrier, results)) for number in range(WRITERS)]
-        for process in workers:
-            process.start()
-        rates: dict[str, list[float]] = {name: [] for name in WAYS}
-        for _ in range(WRITERS * ROUNDS * len(WAYS)):
-            name, rate = results.get()
-            rates[name].append(rate)
-        for process in workers:
-            process.join()
+        rates = rates_of(worker, WAYS, dsn, processes=WRITERS, rounds=ROUNDS)
     plain, same = (statistics.mean(rates[name]) * WRITERS for name in ("plain UPDATE", "plain SELECT and UPDATE"))
     for name, (_, target) in WAYS.items():
         rate = statistics.mean(rates[name]) * WRITERS

@@ -23,6 +23,7 @@ import psutil
 import psycopg
 from figures import Figure, note
 from servers import fresh_database, postgres
+from side_by_side import play, rates_of
 
 from muster.coordination.messages import Post
 from muster.database import Database
@@ -111,32 +112,14 @@ WAYS: dict[str, tuple[Way, float | None]] = {
 
 
 def worker(dsn: str, number: int, barrier: Barrier, results: Any) -> None:
-    """All ways in turn, round by round, together with the other workers."""
+    """All ways, together with the other workers."""
     ways = {name: make(dsn, number) for name, (make, _) in WAYS.items()}
-    for way in ways.values():
-        way()
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            barrier.wait()
-            begun, done = time.perf_counter(), 0
-            while time.perf_counter() - begun < SECONDS:
-                done += way()
-            results.put((name, done / (time.perf_counter() - begun)))
+    play(ways, barrier, results, rounds=ROUNDS, seconds=SECONDS)
 
 
 def throughput(dsn: str) -> None:
     """Eight processes; the median of the rounds."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(SENDERS), context.Queue()
-    workers = [context.Process(target=worker, args=(dsn, number, barrier, results)) for number in range(SENDERS)]
-    for process in workers:
-        process.start()
-    rates: dict[str, list[float]] = {name: [] for name in WAYS}
-    for _ in range(SENDERS * ROUNDS * len(WAYS)):
-        name, rate = results.get()
-        rates[name].append(rate)
-    for process in workers:
-        process.join()
+    rates = rates_of(worker, WAYS, dsn, processes=SENDERS, rounds=ROUNDS)
     plain, alone = (statistics.mean(rates[name]) * SENDERS for name in ("plain INSERT", "bare INSERT"))
     for name, (_, target) in WAYS.items():
         rate = statistics.mean(rates[name]) * SENDERS

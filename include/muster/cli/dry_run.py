@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from muster.cli.connections import open_database
-from muster.cli.options import pairs
-from muster.cli.output import console, counted, emit, open_table
+from muster.cli.options import ensure_declared, pairs
+from muster.cli.output import console, counted, emit, in_hours, open_table
 from muster.coordination.assignment import Member
 from muster.coordination.conflicts import PredictedConflict, TaskTouches, predict_conflicts
 from muster.coordination.forecast import Forecast, forecast
@@ -26,7 +26,6 @@ from muster.execution.laying_out import holds, items_of
 from muster.execution.variables import variables_for
 from muster.language import load_folder
 from muster.language.definition import Definition
-from muster.language.inputs import suggestion, undeclared
 from muster.language.problems import did_you_mean
 from muster.language.resolved_step import ResolvedStep
 from muster.local.project import find_project
@@ -60,9 +59,7 @@ def show_dry_run(name: str, entries: Sequence[str], *, agents: int | None, as_js
     definition, inputs = _definition(name), pairs(entries, "--input")
     if agents is not None and "agents" in definition.inputs:
         inputs.setdefault("agents", agents)
-    if others := undeclared(inputs, definition.inputs):
-        named = ", ".join(f"`{other}`" for other in others)
-        raise MusterError(f"{name} has no input {named}.", remedy=suggestion(others, definition.inputs))
+    ensure_declared(name, inputs, list(definition.inputs))
     given, problems = fitting_inputs(definition, inputs)
     if problems:
         raise MusterError(f"The inputs do not fit {name}: {'; '.join(problems)}.", remedy="Give inputs that do.")
@@ -241,11 +238,7 @@ def _usd(cost: Range) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f}s"
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, left = divmod(rest, 60)
-    return f"{hours}h {minutes}m" if hours else f"{minutes}m {left}s" if minutes else f"{left}s"
+    return f"{seconds:.1f}s" if seconds < 10 else in_hours(round(seconds))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -29,3 +29,17 @@ def pairs(entries: Sequence[str], option: str, *, number: Callable[[str], object
         except ValueError:
             values[key] = text
     return values
+
+
+def ensure_declared(name: str, inputs: Mapping[str, object], declared: Sequence[str]) -> None:
+    """Refuse inputs that the automation does not declare: Airflow takes any, and the run would fail as it opens.
+
+    Raises:
+        MusterError: there is one; it is named.
+    """
+    from muster.errors import MusterError
+    from muster.language.inputs import suggestion, undeclared
+
+    if others := undeclared(inputs, declared):
+        named = ", ".join(f"`{other}`" for other in others)
+        raise MusterError(f"{name} has no input {named}.", remedy=suggestion(others, declared))

@@ -91,6 +91,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def in_hours(seconds: int) -> str:
+    """`2h 5m`, `3m 10s`, `40s`."""
+    hours, rest = divmod(seconds, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}h {minutes}m" if hours else f"{minutes}m {left}s" if minutes else f"{left}s"
+
+
 def emit(value: object) -> None:
     """Print one value as JSON on standard output."""
     sys.stdout.write(harmless(json.dumps(value, default=_plain, indent=2, ensure_ascii=False)) + "\n")

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from muster.cli.connections import open_database, open_queries
-from muster.cli.output import Exit, console, counted, emit, messages, open_table
+from muster.cli.output import Exit, console, counted, emit, in_hours, messages, open_table
 from muster.cli.outputs import Used, outputs_of, outputs_table, used_by, used_table
 from muster.cli.run_chart import result, word
 from muster.events.costs import by_run, cost_in_words
@@ -150,7 +150,4 @@ def _took(row: RunRow) -> str:
     if row.opened_at is None:
         return ""
     end = row.closed_at or datetime.now(row.opened_at.tzinfo)
-    seconds = int((end - row.opened_at).total_seconds())
-    hours, rest = divmod(seconds, 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours}h {minutes}m" if hours else f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
+    return in_hours(int((end - row.opened_at).total_seconds()))

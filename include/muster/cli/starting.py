@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from muster.cli.connections import airflow, open_queries
-from muster.cli.options import pairs
+from muster.cli.options import ensure_declared, pairs
 from muster.cli.output import Exit, console, emit
 from muster.cli.pausing import told_paused, unknown
 from muster.errors import MusterError
@@ -34,7 +34,7 @@ def start_run(
                 remedy="`muster lint` and `muster doctor` show what to do; it runs once Airflow has read it mended.",
             )
         if inputs:
-            _ensure_declared(name, inputs, list(dag.get("params") or {}))
+            ensure_declared(name, inputs, list(dag.get("params") or {}))
         run, new = client.trigger(name, inputs, run_id=run_id)
         identity = f"{name}/{run['dag_run_id']}"
         if not new and (run.get("conf") or {}) != inputs:
@@ -52,15 +52,6 @@ def start_run(
             console().print(f"{said}. Follow it with `muster show {identity}`.", markup=False)
             if dag.get("is_paused"):
                 console().print(told_paused(name), markup=False)
-
-
-def _ensure_declared(name: str, inputs: Mapping[str, object], declared: Sequence[str]) -> None:
-    """Refuse inputs that the automation does not declare: Airflow takes any, and the run would fail as it opens."""
-    from muster.language.inputs import suggestion, undeclared
-
-    if others := undeclared(inputs, declared):
-        named = ", ".join(f"`{other}`" for other in others)
-        raise MusterError(f"{name} has no input {named}.", remedy=suggestion(others, declared))
 
 
 def _follow(client: AirflowClient, name: str, run_id: str, timeout: float, *, as_json: bool) -> None:

@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     # Commands ask only which tasks end a run, and the language is heavy.
     from muster.events.state import RunState
     from muster.events.work import WorkState
@@ -53,10 +55,15 @@ def task_of(definition: Definition, key: str) -> TaskKey | None:
     return None
 
 
+def positions_of(state: RunState, task: TaskKey) -> Sequence[int | None]:
+    """The positions of the work items of one task instance; None stands for a step without items."""
+    if task.step.each is None:
+        return [None]
+    indices = state.step(task.step.id).indices
+    return indices if task.slot is None else task.step.of_slot(indices, task.slot)
+
+
 def works_of(state: RunState, task: TaskKey) -> list[WorkState]:
     """The state of each work item of one task instance, whether or not it has begun."""
-    result, step = state.step(task.step.id), task.step
-    if step.each is None:
-        return [result.whole]
-    own = result.indices if task.slot is None else step.of_slot(result.indices, task.slot)
-    return [result.work(index) for index in own]
+    result = state.step(task.step.id)
+    return [result.work(index) for index in positions_of(state, task)]

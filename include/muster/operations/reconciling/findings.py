@@ -18,7 +18,7 @@ from muster.events.queries import Queries, RunRow
 from muster.language.definition import Definition
 from muster.language.runs import AT_ONCE
 from muster.notifications.model import Notice
-from muster.recovery.heartbeats import NEXT_SIGN
+from muster.recovery.heartbeats import NEXT_SIGN, living
 
 Kind = Literal["run", "stuck", "task", "lease", "notice", "effect", "check", "checkpoint"]
 
@@ -136,11 +136,23 @@ class Scope:
         # something had just happened, and nobody would look after it until then.
         return at <= self.now - max(self.quiet, least) or at > self.beyond
 
+    def living(self, run: str, *, awaited: bool = False) -> frozenset[str]:
+        """The work of a run that processes are at; asked once for each run, because a long list has many tasks.
+
+        Args:
+            awaited: Only after another sign of all that goes on would have come; this is waited for once in a pass.
+        """
+        if awaited and not self._living[True]:
+            time.sleep(self.patience)
+        by_run = self._living[awaited]
+        if run not in by_run:
+            by_run[run] = living(self.database, run)
+        return by_run[run]
+
     @cached_property
-    def signs_were_awaited(self) -> bool:
-        """True once a sign of life would have come of all that goes on: none could while the database was away."""
-        time.sleep(self.patience)
-        return True
+    def _living(self) -> dict[bool, dict[str, frozenset[str]]]:
+        """By whether a sign was awaited before, what `living` has found of each run."""
+        return {False: {}, True: {}}
 
     @cached_property
     def log(self) -> EventLog:

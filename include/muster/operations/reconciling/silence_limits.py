@@ -11,11 +11,11 @@ from muster.events.lifecycle import Execution
 from muster.events.state import RunState
 from muster.events.work import WorkState
 from muster.execution.rerun_scope import preserved_steps_of
-from muster.execution.task_keys import BEGINS_TO_UNDO, TaskKey, task_of, works_of
+from muster.execution.task_keys import BEGINS_TO_UNDO, TaskKey, positions_of, task_of, works_of
 from muster.language.definition import Definition
 from muster.language.resolved_step import ResolvedStep
 from muster.operations.reconciling.findings import SLOWEST, Scope
-from muster.recovery.heartbeats import UNHEARD, living
+from muster.recovery.heartbeats import UNHEARD
 from muster.saga.children import LONGEST_UNDOING
 
 AT_ONCE = timedelta(0)
@@ -78,18 +78,11 @@ def longest(scope: Scope, case: RunUnderReview, task: str) -> timedelta | None:
 
 def _is_at_work(scope: Scope, case: RunUnderReview, task: TaskKey) -> bool:
     """True when a process gives signs of life at a work item of the task; of a team, at any task of the team."""
-    step, result = task.step, case.run.step(task.step.id)
-    if step.each is None:
-        own = [step.id]
-    elif task.slot is None or step.pulls:
-        own = [work_key(step.id, index) for index in result.indices]
-    else:
-        own = [work_key(step.id, index) for index in step.of_slot(result.indices, task.slot)]
-    works = {f"{case.run.id}/{name}" for name in own}
+    task = task._replace(slot=None) if task.step.pulls else task
+    run = case.run.id
+    works = {f"{run}/{work_key(task.step.id, index)}" for index in positions_of(case.run, task)}
     # Looked at once more after a while: the database may have been away, or its clock may have been set forward.
-    return not works.isdisjoint(living(scope.database, case.run.id)) or (
-        scope.signs_were_awaited and not works.isdisjoint(living(scope.database, case.run.id))
-    )
+    return not works.isdisjoint(scope.living(run)) or not works.isdisjoint(scope.living(run, awaited=True))
 
 
 def until_tried_again(case: RunUnderReview, task: str) -> timedelta | None:
